@@ -1,0 +1,112 @@
+"""A folder of labelled videos, or a CSV that lists them → what `download` puts into data/raw.
+
+    FOLDER/CLASS/clip.ext                       one folder a class
+    FOLDER/train|val|test/CLASS/clip.ext        already divided: the division is kept
+    LIST.csv with video,label[,group]           paths relative to the list
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from dataclasses import dataclass
+from pathlib import Path
+
+from src import tables
+from src.command import UserError
+
+EXTENSIONS = frozenset(
+    ".3gp .asf .avi .flv .m2ts .m4v .mkv .mov .mp4 .mpeg .mpg .mts .ogv .ts .vob .webm .wmv".split()
+)
+PARTS = {"train": "train", "training": "train", "val": "val", "valid": "val", "validation": "val"} | {
+    "test": "test",
+    "testing": "test",
+}
+
+
+@dataclass(frozen=True)
+class Source:
+    """One video: where it is, its class, its group ("" if unknown) and its part of a division ("" if none)."""
+
+    path: Path
+    label: str
+    group: str
+    part: str = ""
+
+
+def find(path: Path, *, group: str | None) -> list[Source]:
+    """Every video of the folder or list at `path`, in the order of their names.
+
+    `group` is a regular expression searched for in the file name; its first parenthesis (or the whole match) names
+    the recording or person that must not stand on two sides of the split. A list's `group` column comes first.
+    Raises `UserError` naming the file or setting that is wrong.
+    """
+    if not path.exists():
+        raise UserError(f"dataset.path: {path} does not exist")
+    sources = _from_list(path) if path.is_file() else _from_folder(path)
+    if not sources:
+        raise UserError(f"dataset.path: no video in {path}; expected {path}/CLASS/clip.mp4 or a CSV video,label[,group]")
+    if group is None:
+        return sources
+    try:
+        pattern = re.compile(group)
+    except re.error as error:
+        raise UserError(f"dataset.group: {group!r} is not a regular expression: {error}") from None
+    return [source if source.group else _grouped(source, pattern) for source in sources]
+
+
+def raw_names(sources: list[Source]) -> list[str]:
+    """`CLASS/NAME.ext` for each source; names that differ only in folder or extension get their folder in front."""
+    keys = Counter((source.label, source.path.stem) for source in sources)
+    names = []
+    for source in sources:
+        name = source.path.name
+        if keys[source.label, source.path.stem] > 1:
+            name = f"{source.path.parent.name}__{source.path.stem}_{source.path.suffix[1:]}{source.path.suffix}"
+        names.append(f"{source.label}/{name}")
+    if repeated := [name for name, times in Counter(names).items() if times > 1]:
+        raise UserError(f"dataset.path: two videos would both be {repeated[0]} in data/raw; rename one of them")
+    return names
+
+
+def _from_folder(folder: Path) -> list[Source]:
+    below = sorted(entry for entry in folder.iterdir() if entry.is_dir() and not entry.name.startswith("."))
+    divided = bool(below) and all(entry.name.lower() in PARTS for entry in below)
+    if not divided:
+        return [Source(path, label.name, "") for label in below for path in _videos(label)]
+    parts = {PARTS[entry.name.lower()] for entry in below}
+    if len(parts) < len(below) or "train" not in parts or len(parts) == 1:
+        raise UserError(f"dataset.path: {folder} is divided into {', '.join(e.name for e in below)}; expected train and test, with or without val")
+    # Of two parts the second is what the final number is for; validation is then carved out of train.
+    role = {part: "test" if len(parts) == 2 and part == "val" else part for part in parts}
+    return [
+        Source(path, label.name, "", role[PARTS[entry.name.lower()]])
+        for entry in below
+        for label in sorted(entry.iterdir())
+        if label.is_dir()
+        for path in _videos(label)
+    ]
+
+
+def _videos(folder: Path) -> list[Path]:
+    return sorted(p for p in folder.rglob("*") if p.suffix.lower() in EXTENSIONS and not p.name.startswith("."))
+
+
+def _from_list(path: Path) -> list[Source]:
+    sources = []
+    for number, row in enumerate(tables.read(path, columns=["video", "label"]), start=2):
+        video, label = path.parent / row["video"], row["label"].strip()
+        if not video.is_file():
+            raise UserError(f"{path}: row {number}: no file {video}")
+        if not label or "/" in label or label.startswith("."):
+            raise UserError(f"{path}: row {number}: {row['label']!r} cannot be the name of a class")
+        sources.append(Source(video, label, row.get("group", "").strip()))
+    return sorted(sources, key=lambda source: (source.label, str(source.path)))
+
+
+def _grouped(source: Source, pattern: re.Pattern) -> Source:
+    match = pattern.search(source.path.name)
+    name = match and (match[1] if pattern.groups else match[0])
+    if not name:
+        raise UserError(f"dataset.group: {pattern.pattern!r} finds no group in the name {source.path.name}")
+    return Source(source.path, source.label, name, source.part)

@@ -1,0 +1,56 @@
+"""artifacts/model.pt: the weights and all that is needed to use them on a new video.
+
+The file holds tensors and plain values only, so it is read with `weights_only=True`: no code runs from it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from src.command import UserError
+from src.model.slowfast import SlowFast
+from src.training.state import save_whole
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """A trained network: weights, settings of `model` and `extract`, class names in order, and where it came from."""
+
+    weights: dict[str, Tensor]
+    model: dict[str, Any]
+    extract: dict[str, Any]
+    precision: str
+    classes: list[str]
+    epoch: int
+    run_id: str | None
+
+    def network(self) -> SlowFast:
+        """The network with its weights."""
+        network = build(self.model, classes=len(self.classes))
+        network.load_state_dict(self.weights)
+        return network
+
+    def save(self, path: Path) -> None:
+        """Write to `path`, whole or not at all."""
+        save_whole(path, asdict(self))
+
+    @classmethod
+    def load(cls, path: Path) -> Checkpoint:
+        """Read `path`. Raises `UserError` if it is missing or no such file."""
+        try:
+            return cls(**torch.load(path, map_location="cpu", weights_only=True))
+        except FileNotFoundError:
+            raise UserError(f"{path}: no such file; `dvc repro` trains a model") from None
+        except Exception as error:
+            raise UserError(f"{path}: not a model of this pipeline: {error}") from error
+
+
+def build(model: dict[str, Any], *, classes: int) -> SlowFast:
+    """A network, randomly initialised, from the `model` section's settings."""
+    settings = {key: value for key, value in model.items() if key not in ("frames", "stride", "crop")}
+    return SlowFast(classes=classes, **settings)

@@ -1,0 +1,230 @@
+"""SlowFast: a clip of frames, `(B, 3, T, H, W)`, to logits, `(B, classes)`.
+
+Two 3D ResNets look at the same clip. The slow pathway sees every alpha-th frame with many channels; the
+fast pathway sees every frame with few. Before each residual stage, the slow pathway takes over what the
+fast one has found.
+
+Feichtenhofer, Fan, Malik, He: SlowFast Networks for Video Recognition, ICCV 2019. Numbers that the paper
+leaves open follow PySlowFast, so that its published weights fit: see `published_name`.
+"""
+
+from collections import OrderedDict
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+# Residual blocks in res2, res3, res4 and res5 (He et al., CVPR 2016, table 1).
+BLOCKS = {18: (2, 2, 2, 2), 50: (3, 4, 6, 3), 101: (3, 4, 23, 3)}
+
+# Temporal kernels of res2 to res5. The slow pathway's frames lie so far apart that convolving over time
+# only helps once the receptive field in space is large (section 3.4 of the paper).
+SLOW_KERNELS = (1, 1, 3, 3)
+FAST_KERNELS = (3, 3, 3, 3)
+
+
+class ConvNorm(nn.Sequential):
+    """A 3D convolution that keeps T, H and W (up to its stride), batch norm, and what is named to follow."""
+
+    def __init__(
+        self,
+        inputs: int,
+        outputs: int,
+        kernel: tuple[int, int, int],
+        stride: tuple[int, int, int] = (1, 1, 1),
+        **then: nn.Module,
+    ):
+        padding = tuple(size // 2 for size in kernel)
+        conv = nn.Conv3d(inputs, outputs, kernel, stride, padding, bias=False)
+        nn.init.kaiming_normal_(conv.weight, mode="fan_out", nonlinearity="relu")
+        super().__init__(OrderedDict(conv=conv, bn=nn.BatchNorm3d(outputs), **then))
+
+
+def relu() -> nn.ReLU:
+    return nn.ReLU(inplace=True)
+
+
+def basic_branch(inputs: int, outputs: int, kernel: int, stride: int) -> nn.Sequential:
+    """Two 3x3 convolutions, of which the first also looks along time, over `kernel` frames."""
+    return nn.Sequential(
+        OrderedDict(
+            a=ConvNorm(inputs, outputs, (kernel, 3, 3), (1, stride, stride), relu=relu()),
+            b=ConvNorm(outputs, outputs, (1, 3, 3)),
+        )
+    )
+
+
+def bottleneck_branch(inputs: int, outputs: int, kernel: int, stride: int) -> nn.Sequential:
+    """Look along time, over `kernel` frames, into a quarter of the channels; along space; and widen."""
+    inner = outputs // 4
+    return nn.Sequential(
+        OrderedDict(
+            a=ConvNorm(inputs, inner, (kernel, 1, 1), relu=relu()),
+            b=ConvNorm(inner, inner, (1, 3, 3), (1, stride, stride), relu=relu()),
+            c=ConvNorm(inner, outputs, (1, 1, 1)),
+        )
+    )
+
+
+class Residual(nn.Module):
+    """`relu(shortcut(x) + branch(x))`; the shortcut is the identity unless the shape changes."""
+
+    def __init__(self, inputs: int, outputs: int, stride: int, branch: nn.Sequential):
+        super().__init__()
+        self.branch = branch
+        if inputs == outputs and stride == 1:
+            self.shortcut = nn.Identity()
+        else:
+            self.shortcut = ConvNorm(inputs, outputs, (1, 1, 1), (1, stride, stride))
+        # Every block starts as its shortcut, which steadies the first steps of a large-batch run
+        # (Goyal et al., 2017, section 5.1).
+        nn.init.zeros_(branch[-1].bn.weight)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return torch.relu_(self.shortcut(x) + self.branch(x))
+
+
+def stem(width: int, kernel: int) -> ConvNorm:
+    """Convolve and pool `(B, 3, T, H, W)` to `(B, width, T, H/4, W/4)`."""
+    pool = nn.MaxPool3d((1, 3, 3), stride=(1, 2, 2), padding=(0, 1, 1))
+    return ConvNorm(3, width, (kernel, 7, 7), (1, 2, 2), relu=relu(), pool=pool)
+
+
+def stage(depth: int, blocks: int, inputs: int, outputs: int, kernel: int, stride: int) -> nn.Sequential:
+    """A row of residual blocks, of which the first changes the channels and the spatial size."""
+    branch = basic_branch if depth == 18 else bottleneck_branch
+    shapes = [(inputs, stride)] + [(outputs, 1)] * (blocks - 1)
+    return nn.Sequential(*(Residual(i, outputs, s, branch(i, outputs, kernel, s)) for i, s in shapes))
+
+
+class Pathway(nn.Sequential):
+    """One 3D ResNet without its classifier: children `stem`, `res2`, `res3`, `res4`, `res5`.
+
+    It never strides along time (section 3.2). `channels` holds the output channels of each child; `joins`,
+    the channels that arrive from the other pathway before each of the four residual stages.
+    """
+
+    def __init__(
+        self, *, depth: int, width: int, stem_kernel: int, kernels: Sequence[int], joins: Sequence[int]
+    ):
+        expansion = 1 if depth == 18 else 4
+        channels = [width] + [width * expansion * factor for factor in (1, 2, 4, 8)]
+        children = OrderedDict(stem=stem(width, stem_kernel))
+        for i, blocks in enumerate(BLOCKS[depth]):
+            inputs, outputs = channels[i] + joins[i], channels[i + 1]
+            stride = 1 if i == 0 else 2
+            children[f"res{i + 2}"] = stage(depth, blocks, inputs, outputs, kernels[i], stride)
+        super().__init__(children)
+        self.channels = channels
+
+
+def lateral(inputs: int, outputs: int, kernel: int, alpha: int) -> ConvNorm:
+    """Bring fast features, `(B, inputs, T, H, W)`, to the slow frame rate, `(B, outputs, T/alpha, H, W)`.
+
+    A time-strided convolution, the best of the paper's three ways (section 3.4).
+    """
+    return ConvNorm(inputs, outputs, (kernel, 1, 1), (alpha, 1, 1), relu=relu())
+
+
+def slow_frames(frames: int, alpha: int) -> Tensor:
+    """The `frames // alpha` frame numbers, from the first frame to the last, that the slow pathway sees.
+
+    Not `[::alpha]`: published weights were trained with this choice, its rounding included.
+    Raises ValueError if `frames` is not a multiple of `alpha`.
+    """
+    if frames % alpha:
+        raise ValueError(f"a clip of {frames} frames is not a multiple of alpha = {alpha}")
+    return torch.linspace(0, frames - 1, frames // alpha).long()
+
+
+class SlowFast(nn.Module):
+    """The two pathways, the laterals from fast to slow, and one linear classifier on top.
+
+    classes        number of logits
+    depth          18, 50 or 101: layers of the ResNet that both pathways are built on
+    width          channels of the slow stem, 64 in the paper; the other layers scale with it
+    alpha          the fast pathway sees alpha times as many frames as the slow one
+    beta_inv       the slow pathway has beta_inv times as many channels as the fast one
+    fusion_kernel  frames that a lateral looks at: 7 in PySlowFast's 8x8 R50, 5 in its 4x16 R50 and 8x8 R101
+    fusion_ratio   channels a lateral hands over for each channel of the fast pathway
+    dropout        probability of dropping a pooled feature before the classifier
+
+    Raises ValueError for an unknown depth, a width that beta_inv does not divide, an even fusion_kernel.
+    """
+
+    def __init__(
+        self,
+        *,
+        classes: int,
+        depth: int = 50,
+        width: int = 64,
+        alpha: int = 4,
+        beta_inv: int = 8,
+        fusion_kernel: int = 7,
+        fusion_ratio: int = 2,
+        dropout: float = 0.5,
+    ):
+        if depth not in BLOCKS:
+            raise ValueError(f"depth is {depth}, but must be one of {', '.join(map(str, BLOCKS))}")
+        if width < 1 or width % beta_inv:
+            raise ValueError(f"width is {width}, but must be a positive multiple of beta_inv = {beta_inv}")
+        if fusion_kernel < 1 or fusion_kernel % 2 == 0:
+            raise ValueError(f"fusion_kernel is {fusion_kernel}, but must be odd and positive: 1, 3, 5, 7")
+        super().__init__()
+        self.alpha = alpha
+        self.fast = Pathway(
+            depth=depth, width=width // beta_inv, stem_kernel=5, kernels=FAST_KERNELS, joins=(0, 0, 0, 0)
+        )
+        *sources, last = self.fast.channels
+        joins = [channels * fusion_ratio for channels in sources]
+        self.slow = Pathway(depth=depth, width=width, stem_kernel=1, kernels=SLOW_KERNELS, joins=joins)
+        self.fuse = nn.Sequential(
+            OrderedDict(
+                (name, lateral(source, join, fusion_kernel, alpha))
+                for name, source, join in zip(("stem", "res2", "res3", "res4"), sources, joins, strict=True)
+            )
+        )
+        self.dropout = nn.Dropout(dropout)
+        self.head = nn.Linear(self.slow.channels[-1] + last, classes)
+        nn.init.normal_(self.head.weight, std=0.01)
+        nn.init.zeros_(self.head.bias)
+
+    def forward(self, clip: Tensor) -> Tensor:
+        """Normalised frames, `(B, 3, T, H, W)`, to logits, `(B, classes)`; T is any multiple of alpha.
+
+        Logits in evaluation too: PySlowFast's head turns to probabilities there and averages these over
+        positions, which ties it to one crop size.
+        """
+        # Chosen on the CPU, as for the published weights: a GPU may round otherwise. The copy does not wait,
+        # so that this step is queued while the GPU still works on the last one.
+        chosen = slow_frames(clip.shape[2], self.alpha).to(clip.device, non_blocking=True)
+        slow, fast = clip.index_select(2, chosen), clip
+        for slow_stage, fast_stage, fuse in zip(self.slow, self.fast, self.fuse, strict=False):
+            slow, fast = slow_stage(slow), fast_stage(fast)
+            slow = torch.cat([slow, fuse(fast)], dim=1)
+        slow, fast = self.slow.res5(slow), self.fast.res5(fast)
+        pooled = torch.cat([slow.mean((2, 3, 4)), fast.mean((2, 3, 4))], dim=1)
+        return self.head(self.dropout(pooled))
+
+
+def published_name(name: str) -> str:
+    """What PySlowFast calls the entry of our state_dict that we call `name`; KeyError if there is none.
+
+    >>> published_name("slow.res2.0.branch.a.bn.weight")
+    's2.pathway0_res0.branch2.a_bn.weight'
+    """
+    pathways = {"slow": "pathway0", "fast": "pathway1"}
+    stages = {"stem": "s1", "res2": "s2", "res3": "s3", "res4": "s4", "res5": "s5"}
+    suffix = {"conv": "", "bn": "_bn"}
+    match name.split("."):
+        case ["head", value]:
+            return f"head.projection.{value}"
+        case ["fuse", at, layer, value]:
+            return f"{stages[at]}_fuse.{layer.replace('conv', 'conv_f2s')}.{value}"
+        case [pathway, "stem", layer, value]:
+            return f"s1.{pathways[pathway]}_stem.{layer}.{value}"
+        case [pathway, at, block, "shortcut", layer, value]:
+            return f"{stages[at]}.{pathways[pathway]}_res{block}.branch1{suffix[layer]}.{value}"
+        case [pathway, at, block, "branch", part, layer, value]:
+            return f"{stages[at]}.{pathways[pathway]}_res{block}.branch2.{part}{suffix[layer]}.{value}"
+    raise KeyError(name)

@@ -1,0 +1,315 @@
+"""params.yaml → typed, checked settings; recipes → params.yaml.
+
+    python -m src.params show                                          what is in force
+    python -m src.params apply recipes/folder.yaml --set train.lr=0.02   defaults + recipes + settings → params.yaml
+
+`apply` starts from the defaults below, lays the recipes on in order, and keeps the comments of params.yaml.
+"""
+
+from __future__ import annotations
+
+import difflib
+import os
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from src import command, paths
+
+Share = Annotated[float, Field(ge=0, lt=1)]
+Probability = Annotated[float, Field(ge=0, le=1)]
+Count = Annotated[int, Field(ge=1)]
+
+
+class Section(BaseModel):
+    """A section of params.yaml. Keys are spelled out in full there; the values here are the defaults."""
+
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
+
+
+class Dataset(Section):
+    name: Literal["synthetic", "folder"] = "synthetic"
+    path: str | None = None
+    group: str | None = None
+    mirror: Literal["forbid"] | dict[str, str] = Field({"ArmCircleLeft": "ArmCircleRight"}, union_mode="left_to_right")
+    actors: Annotated[int, Field(ge=3, le=99)] = 16
+    clips: Annotated[int, Field(ge=1, le=99)] = 3
+    seed: int = 2019
+
+    @model_validator(mode="after")
+    def _path_goes_with_folder(self) -> Dataset:
+        if self.name == "folder" and not self.path:
+            raise ValueError("dataset.path is needed when dataset.name is folder")
+        return self
+
+
+class Split(Section):
+    test: Share = 0.25
+    val: Share = 0.15
+    seed: int = 0
+
+    @model_validator(mode="after")
+    def _leave_something_to_train_on(self) -> Split:
+        if self.test + self.val >= 1:
+            raise ValueError(f"split.test + split.val = {self.test + self.val:g} leaves no video to train on")
+        return self
+
+
+class Extract(Section):
+    short_side: Annotated[int, Field(ge=16)] = 72
+    fps: Annotated[float, Field(gt=0, le=240)] = 12.5
+    quality: Annotated[int, Field(ge=1, le=100)] = 90
+    on_error: Literal["fail", "skip"] = "fail"
+
+
+class Model(Section):
+    depth: Literal[18, 50, 101] = 18
+    width: Count = 16
+    alpha: Count = 4
+    beta_inv: Count = 4
+    fusion_kernel: Count = 5
+    dropout: Share = 0.5
+    frames: Count = 16
+    stride: Annotated[int, Field(ge=0)] = 2
+    crop: Annotated[int, Field(ge=16)] = 64
+
+    @model_validator(mode="after")
+    def _fits_together(self) -> Model:
+        if self.frames % self.alpha:
+            raise ValueError(f"model.frames {self.frames} is not a multiple of model.alpha {self.alpha}")
+        if self.width % self.beta_inv:
+            raise ValueError(f"model.width {self.width} is not a multiple of model.beta_inv {self.beta_inv}")
+        if self.fusion_kernel % 2 == 0:
+            raise ValueError(f"model.fusion_kernel {self.fusion_kernel} is even; its centre frame needs an odd one")
+        return self
+
+
+class Augment(Section):
+    crop: Literal["resized", "random", "corner"] = "resized"
+    scale: Annotated[list[float], Field(min_length=2, max_length=2)] = [0.4, 1.0]
+    flip: Probability = 0.5
+    jitter: Probability = 0.4
+    grey: Probability = 0.2
+
+    @model_validator(mode="after")
+    def _scale_is_a_range(self) -> Augment:
+        low, high = self.scale
+        if not 0 < low <= high <= 1:
+            raise ValueError(f"augment.scale {self.scale} must be two shares of the frame, 0 < low <= high <= 1")
+        return self
+
+
+class Train(Section):
+    epochs: Count = 30
+    batch: Annotated[int, Field(ge=2)] = 16
+    optimizer: Literal["sgd", "adamw"] = "adamw"
+    lr: Annotated[float, Field(gt=0)] = 2.0e-3
+    momentum: Share = 0.9
+    weight_decay: Annotated[float, Field(ge=0)] = 0.05
+    schedule: Literal["cosine", "constant"] = "cosine"
+    warmup: Annotated[float, Field(ge=0)] = 2
+    label_smoothing: Share = 0.1
+    clip_norm: Annotated[float, Field(gt=0)] | None = 1.0
+    windows: Count = 2
+    precision: Literal["auto", "bf16", "fp32"] = "auto"
+    seed: int = 0
+
+    @model_validator(mode="after")
+    def _warmup_ends(self) -> Train:
+        if self.warmup and self.warmup >= self.epochs:
+            raise ValueError(f"train.warmup {self.warmup:g} must be shorter than train.epochs {self.epochs}")
+        return self
+
+
+class Evaluate(Section):
+    views: Count = 4
+    crops: Literal[1, 3] = 1
+    bootstrap: Annotated[int, Field(ge=100)] = 10000
+    seed: int = 0
+
+
+class Runtime(Section):
+    device: Annotated[str, Field(pattern=r"^(auto|cpu|cuda(:\d+)?)$")] = "auto"
+    workers: Annotated[int, Field(ge=0)] = 2
+    processes: Count | None = None
+
+
+class Params(Section):
+    """All settings. `Params()` holds the defaults."""
+
+    dataset: Dataset = Dataset()
+    split: Split = Split()
+    extract: Extract = Extract()
+    model: Model = Model()
+    augment: Augment = Augment()
+    train: Train = Train()
+    evaluate: Evaluate = Evaluate()
+    runtime: Runtime = Runtime()
+
+    @model_validator(mode="after")
+    def _crop_fits_the_frames(self) -> Params:
+        if self.model.crop > self.extract.short_side:
+            raise ValueError(
+                f"model.crop {self.model.crop} is larger than extract.short_side {self.extract.short_side}: "
+                "the crop would have to be enlarged"
+            )
+        return self
+
+
+def load(path: Path, *, overrides: Iterable[str] = ()) -> Params:
+    """Read and check a complete params file; `overrides` are `section.key=value` strings, laid on last.
+
+    Raises `UserError` with one line for each wrong, unknown or missing setting.
+    """
+    values = _read(path)
+    if missing := _missing(values):
+        raise command.UserError(
+            "\n".join(f"{path.name}: {key} is missing; `python -m src.params apply` writes every setting" for key in missing)
+        )
+    return check(lay_on(values, *map(parse_override, overrides)), source=path.name)
+
+
+def check(values: dict[str, Any], *, source: str) -> Params:
+    """Typed settings from a nested mapping; keys that are absent take their defaults.
+
+    Raises `UserError` naming `source` and each wrong setting.
+    """
+    try:
+        return Params.model_validate(values)
+    except ValidationError as error:
+        raise command.UserError("\n".join(f"{source}: {_explain(e)}" for e in error.errors())) from None
+
+
+def lay_on(values: dict[str, Any], *overlays: dict[str, Any]) -> dict[str, Any]:
+    """A copy of `values` with each overlay's settings laid over it, section by section."""
+    result = {name: dict(section) if isinstance(section, dict) else section for name, section in values.items()}
+    for overlay in overlays:
+        for name, section in overlay.items():
+            known = isinstance(section, dict) and isinstance(result.get(name), dict)
+            result[name] = result[name] | section if known else section
+    return result
+
+
+def parse_override(text: str) -> dict[str, Any]:
+    """`train.lr=1e-3` → `{"train": {"lr": 0.001}}`; the value is YAML, but any way to write a number is one."""
+    key, equals, value = text.partition("=")
+    section, dot, name = key.strip().partition(".")
+    if not (equals and dot and section and name):
+        raise command.UserError(f"--set {text}: expected SECTION.KEY=VALUE, e.g. train.lr=0.02")
+    try:
+        parsed = yaml.safe_load(value)
+    except yaml.YAMLError:
+        raise command.UserError(f"--set {text}: {value!r} is not a YAML value") from None
+    number = _number(parsed) if isinstance(parsed, str) else None
+    return {section: {name: parsed if number is None else number}}
+
+
+def read_recipe(name: str | Path) -> dict[str, Any]:
+    """A recipe's settings: a path, or the bare name of a file in `recipes/`."""
+    path = Path(name)
+    if not path.exists() and (paths.RECIPES / f"{name}.yaml").exists():
+        path = paths.RECIPES / f"{name}.yaml"
+    return _read(path)
+
+
+def apply(recipes: Iterable[str | Path], overrides: Iterable[str], *, target: Path) -> Params:
+    """Defaults + recipes + overrides → `target`, whose comments and layout stay."""
+    from ruamel.yaml import YAML
+
+    layers = [*map(read_recipe, recipes), *map(parse_override, overrides)]
+    params = check(lay_on({}, *layers), source="recipe")
+    round_trip = YAML()
+    round_trip.width = 200
+    round_trip.representer.add_representer(
+        type(None), lambda representer, _: representer.represent_scalar("tag:yaml.org,2002:null", "null")
+    )
+    document = round_trip.load(target.read_text()) if target.exists() else {}
+    for section, values in params.model_dump().items():
+        known = document.setdefault(section, {})
+        for key in [key for key in known if key not in values]:
+            del known[key]
+        for key, value in values.items():
+            if key not in known or known[key] != value:
+                known[key] = _flow(value)
+    beside = target.with_name(f".{target.name}.new")
+    with beside.open("w") as file:
+        round_trip.dump(document, file)
+    beside.replace(target)
+    return params
+
+
+def _flow(value: Any) -> Any:
+    """Lists and mappings in YAML's one-line style, as params.yaml has them."""
+    from ruamel.yaml.comments import CommentedMap, CommentedSeq
+
+    if not isinstance(value, (list, dict)):
+        return value
+    result = CommentedSeq(value) if isinstance(value, list) else CommentedMap(value)
+    result.fa.set_flow_style()
+    return result
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        values = yaml.safe_load(path.read_text())
+    except FileNotFoundError:
+        raise command.UserError(f"{path}: no such file") from None
+    except yaml.YAMLError as error:
+        raise command.UserError(f"{path}: not valid YAML: {' '.join(str(error).split())}") from None
+    if not isinstance(values, dict):
+        raise command.UserError(f"{path}: expected sections with settings, e.g. `train:` with `lr: 0.02` below it")
+    return values
+
+
+def _missing(values: dict[str, Any]) -> list[str]:
+    return [
+        f"{name}.{key}"
+        for name, section in Params().model_dump().items()
+        for key in section
+        if isinstance(given := values.get(name, {}), dict) and key not in given
+    ]
+
+
+def _explain(error: dict[str, Any]) -> str:
+    keys = [str(part) for part in error["loc"]]
+    key, given = ".".join(keys[:2]), error["input"]
+    message = error["msg"].removeprefix("Value error, ")
+    if error["type"] == "value_error":
+        return message
+    if error["type"] == "extra_forbidden":
+        siblings = Params.model_fields if len(keys) == 1 else Params.model_fields[keys[0]].annotation.model_fields
+        near = difflib.get_close_matches(keys[-1], siblings, n=1)
+        return f"{key}: unknown setting" + (f"; did you mean {'.'.join([*keys[:-1], near[0]])}?" if near else "")
+    if isinstance(given, str) and (number := _number(given)) is not None:
+        return f"{key}: {given!r} is text to YAML, which wants a point in a number: write {number!r} or {number:.1e}"
+    return f"{key}: {message[0].lower()}{message[1:]}, not {given!r}"
+
+
+def _number(text: str) -> float | None:
+    try:
+        return float(text)
+    except ValueError:
+        return None
+
+
+def main() -> None:
+    parser = command.parser(__doc__)
+    commands = parser.add_subparsers(dest="command", required=True, metavar="show | apply")
+    commands.add_parser("show", help="print the settings in force")
+    apply_parser = commands.add_parser("apply", help="write defaults + recipes into params.yaml")
+    apply_parser.add_argument("recipe", nargs="*", help="a file, or the name of one in recipes/")
+    apply_parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", dest="more", help="override one setting")
+    arguments = parser.parse_args()
+    if arguments.command == "apply":
+        apply(arguments.recipe, arguments.set + arguments.more, target=arguments.params)
+        print(f"{os.path.relpath(arguments.params)}: defaults" + "".join(f" + {name}" for name in arguments.recipe))
+    else:
+        params = command.settings_of(arguments)
+        print(yaml.safe_dump(params.model_dump(), sort_keys=False, default_flow_style=None), end="")
+
+
+if __name__ == "__main__":
+    command.run(main)

@@ -1,0 +1,138 @@
+"""data/videos.csv → data/splits/{train,val,test}.csv and classes.txt, by whole groups.
+
+    python -m src.split
+
+A group (one recording, one person) stands on one side only, and so do byte-identical files; every class stands
+on every side. A division that the dataset came with is kept.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import random
+from collections import Counter, defaultdict
+from collections.abc import Iterable
+from pathlib import Path
+
+from src import command, paths, tables
+from src.command import UserError
+
+COLUMNS = ["video", "label", "group"]
+SIDES = ("train", "val", "test")
+Row = dict[str, str]
+
+
+def split(rows: list[Row], *, test: float, val: float, seed: int) -> dict[str, list[Row]]:
+    """Divide rows of `video,label,group,part` into train, val and test.
+
+    Shares are of each class's videos and are met as nearly as whole groups allow; rows whose `part` is set stay
+    there. Raises `UserError` naming the class that has too few groups, or the group that a given division cuts.
+    """
+    given = {side: [row for row in rows if row["part"] == side] for side in SIDES}
+    free = [row for row in rows if row["part"] in ("", "train")]
+    totals = Counter(row["label"] for row in rows)
+    for side, share in (("test", test), ("val", val)):
+        if not given[side]:
+            wanted = {label: share * total for label, total in totals.items()}
+            chosen = _choose(free, wanted, seed=seed, side=side, sides_left=3 - (side == "val") - bool(given["val"]))
+            given[side] = [row for row in free if row["group"] in chosen]
+            free = [row for row in free if row["group"] not in chosen]
+    sides = {"train": free, "val": given["val"], "test": given["test"]}
+    _check(sides, labels=totals)
+    return sides
+
+
+def merge_identical(rows: list[Row], raw: Path) -> tuple[list[Row], list[tuple[str, str]]]:
+    """Give byte-identical files of two groups one group; return the new rows and the pairs of names found.
+
+    Raises `UserError` if two identical files have different labels.
+    """
+    by_size = defaultdict(list)
+    for row in rows:
+        by_size[(raw / row["video"]).stat().st_size].append(row)
+    by_content = defaultdict(list)
+    for size, alike in by_size.items():
+        for row in alike if len(alike) > 1 and size else []:
+            with (raw / row["video"]).open("rb") as file:
+                by_content[hashlib.file_digest(file, "sha256").digest()].append(row)
+    pairs = []
+    merged = {row["group"]: row["group"] for row in rows}
+    for first, *others in by_content.values():
+        for other in others:
+            if first["label"] != other["label"]:
+                raise UserError(f"{first['video']} and {other['video']} are the same file under two labels; remove one")
+            pairs.append((first["video"], other["video"]))
+            old, new = merged[other["group"]], merged[first["group"]]
+            merged = {group: new if name == old else name for group, name in merged.items()}
+    return [row | {"group": merged[row["group"]]} for row in rows], pairs
+
+
+def _choose(rows: list[Row], wanted: dict[str, float], *, seed: int, side: str, sides_left: int) -> set[str]:
+    """Groups whose videos come nearest to `wanted` a class, at least one of every class, leaving as many as needed."""
+    content: dict[str, Counter] = defaultdict(Counter)
+    for row in rows:
+        content[row["group"]][row["label"]] += 1
+    groups_of = Counter(label for counts in content.values() for label in counts)
+    for label in wanted:
+        if groups_of[label] < sides_left:
+            raise UserError(
+                f"class {label} has {groups_of[label]} group{'s' * (groups_of[label] != 1)} to divide among "
+                f"{sides_left} sides; add videos of other recordings, or set dataset.group so that there are more"
+            )
+    order = sorted(content)
+    random.Random(f"{seed} {side}").shuffle(order)
+    chosen: set[str] = set()
+    have: Counter = Counter()
+
+    def may_go(group: str) -> bool:
+        return group not in chosen and all(groups_of[label] > sides_left - 1 for label in content[group])
+
+    def gain(group: str) -> float:
+        """How much nearer to the wanted numbers; a class not yet here counts above all."""
+        return sum(
+            abs(wanted[label] - have[label]) - abs(wanted[label] - have[label] - n) + (1000 if not have[label] else 0)
+            for label, n in content[group].items()
+        )
+
+    while candidates := [group for group in order if may_go(group)]:
+        best = max(candidates, key=gain)
+        if gain(best) <= 0:
+            break
+        chosen.add(best)
+        have.update(content[best])
+        groups_of.subtract(content[best].keys())
+    return chosen
+
+
+def _check(sides: dict[str, list[Row]], *, labels: Iterable[str]) -> None:
+    where: dict[str, str] = {}
+    for side, rows in sides.items():
+        if missing := sorted(set(labels) - {row["label"] for row in rows}):
+            raise UserError(
+                f"class {missing[0]} has no video in {side}: its groups also hold other classes and could not be "
+                "divided; try another split.seed, or add videos of other recordings"
+            )
+        for row in rows:
+            if where.setdefault(row["group"], side) != side:
+                raise UserError(
+                    f"group {row['group']} stands in {where[row['group']]} and in {side} (e.g. {row['video']}): "
+                    "the dataset's own division leaks; move or remove these videos"
+                )
+
+
+def main() -> None:
+    params = command.settings(__doc__)
+    rows = tables.read(paths.VIDEOS, columns=["video", "label", "group", "part"])
+    rows, identical = merge_identical(rows, paths.RAW)
+    for first, other in identical:
+        print(f"note: {first} and {other} are the same file and stay on one side")
+    sides = split(rows, test=params.split.test, val=params.split.val, seed=params.split.seed)
+    for side, members in sides.items():
+        tables.write(paths.SPLITS / f"{side}.csv", [{c: row[c] for c in COLUMNS} for row in members], columns=COLUMNS)
+        print(f"{side:5}  {len(members):6} videos  {len({row['group'] for row in members}):5} groups")
+    labels = sorted({row["label"] for row in rows})
+    (paths.SPLITS / "classes.txt").write_text("".join(f"{label}\n" for label in labels))
+
+
+if __name__ == "__main__":
+    command.run(main)

@@ -1,0 +1,169 @@
+"""One training → one MLflow run. The only file that talks to MLflow while training.
+
+With nothing configured, runs go to mlflow.db at the root, which is what a bare `mlflow ui` there opens;
+MLFLOW_TRACKING_URI and MLFLOW_EXPERIMENT_NAME are honoured. A tracker that fails in mid-run costs no training:
+what it did not take is sent with the next epoch.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from src import paths
+from src.command import UserError
+
+Epoch = dict[str, float]
+
+
+class Tracker:
+    """The open run: settings are in it already, epochs, results and files come."""
+
+    def __init__(self, run_id: str, *, logged: int = 0):
+        self.run_id, self.logged = run_id, logged
+
+    def epochs(self, history: list[Epoch]) -> None:
+        """Log the epochs of `history` that the run does not have yet, each once."""
+        import mlflow
+
+        try:
+            for row in history[self.logged :]:
+                values = {key: value for key, value in row.items() if key != "epoch"}
+                mlflow.log_metrics(values, step=int(row["epoch"]))
+                self.logged += 1
+        except mlflow.MlflowException as error:
+            print(f"warning: MLflow did not take epoch {self.logged + 1}, trying again later: {error}", file=sys.stderr)
+
+    def metrics(self, values: dict[str, float]) -> None:
+        """Log final numbers."""
+        import mlflow
+
+        mlflow.log_metrics(values)
+
+    def file(self, path: Path, folder: str | None = None) -> None:
+        """Copy a file into the run's artifacts."""
+        import mlflow
+
+        mlflow.log_artifact(str(path), folder)
+
+
+@contextmanager
+def run(*, run_id: str | None, settings: dict[str, Any], tags: dict[str, str]) -> Iterator[Tracker]:
+    """Open a new run, or `run_id` again, for as long as the context lasts.
+
+    It ends FINISHED, FAILED, or KILLED after Ctrl-C; a small process at its side marks it KILLED if this one dies
+    without a word. `settings` is a nested mapping, logged as `section.key`. Raises `UserError` if the tracking
+    server cannot be reached.
+    """
+    mlflow = _configured()
+    known = run_id is not None and _exists(run_id)
+    logged = _epochs_in(run_id) if known else 0
+    mlflow.start_run(run_id=run_id if known else None, log_system_metrics=True, tags=tags | _commit())
+    active = mlflow.active_run().info
+    guard = _guard(active.run_id)
+    status = "FAILED"
+    try:
+        if not known:
+            mlflow.log_params({f"{s}.{k}": v for s, section in settings.items() for k, v in section.items()})
+        yield Tracker(active.run_id, logged=logged)
+        status = "FINISHED"
+    except KeyboardInterrupt:
+        status = "KILLED"
+        raise
+    finally:
+        mlflow.end_run(status)
+        guard.communicate(b"ended")
+
+
+@contextmanager
+def reopened(run_id: str | None) -> Iterator[Tracker]:
+    """The finished training run, for its evaluation; a new run if the store does not know it (any more)."""
+    mlflow = _configured()
+    known = run_id is not None and _exists(run_id)
+    if not known:
+        print(f"note: MLflow has no run {run_id}; the evaluation is logged to a new one", file=sys.stderr)
+    with mlflow.start_run(run_id=run_id if known else None) as active:
+        yield Tracker(active.info.run_id)
+
+
+def _configured() -> Any:
+    """MLflow, pointed at its store and experiment."""
+    os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+    os.environ.setdefault("MLFLOW_SYSTEM_METRICS_SAMPLING_INTERVAL", "5")
+    # Otherwise a server that is down is tried for minutes before anything is said.
+    os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")
+    import mlflow
+
+    name = os.environ.get("MLFLOW_EXPERIMENT_NAME", "slowfast")
+    local = not os.environ.get("MLFLOW_TRACKING_URI")
+    if local:
+        mlflow.set_tracking_uri(f"sqlite:///{paths.MLFLOW_DB}")
+    try:
+        if mlflow.get_experiment_by_name(name) is None:
+            mlflow.create_experiment(name, artifact_location=paths.MLFLOW_ARTIFACTS.as_uri() if local else None)
+        mlflow.set_experiment(name)
+    except mlflow.MlflowException as error:
+        raise UserError(
+            f"MLflow at {mlflow.get_tracking_uri()} does not answer: {error}\n"
+            "start it, or unset MLFLOW_TRACKING_URI to log to mlflow.db here"
+        ) from None
+    return mlflow
+
+
+def _exists(run_id: str) -> bool:
+    import mlflow
+
+    try:
+        return mlflow.get_run(run_id).info.lifecycle_stage == "active"
+    except mlflow.MlflowException:
+        return False
+
+
+def _epochs_in(run_id: str) -> int:
+    import mlflow
+
+    return len(mlflow.MlflowClient().get_metric_history(run_id, "val_top1"))
+
+
+def _commit() -> dict[str, str]:
+    """The commit that runs, and whether the tree differs from it, apart from what the pipeline itself writes."""
+
+    def git(*arguments: str) -> str | None:
+        answer = subprocess.run(["git", *arguments], cwd=paths.ROOT, capture_output=True, text=True)
+        return answer.stdout.strip() if answer.returncode == 0 else None
+
+    commit = git("rev-parse", "HEAD")
+    if commit is None:
+        return {"git.commit": "none"}
+    changes = git("status", "--porcelain", "--", ".", ":!dvc.lock", ":!artifacts")
+    return {"git.commit": commit, "git.dirty": str(bool(changes)).lower()}
+
+
+def _guard(run_id: str) -> subprocess.Popen:
+    """A process that outlives this one and ends the run as KILLED if nobody else has ended it."""
+    import mlflow
+
+    command = [sys.executable, "-m", "src.tracking", run_id, mlflow.get_tracking_uri(), str(os.getpid())]
+    mlflow.set_tag("process", str(os.getpid()))
+    return subprocess.Popen(command, cwd=paths.ROOT, stdin=subprocess.PIPE, start_new_session=True)
+
+
+def _wait_and_mark(run_id: str, tracking_uri: str, process: str) -> None:
+    if sys.stdin.buffer.read():
+        return
+    import mlflow
+
+    client = mlflow.MlflowClient(tracking_uri)
+    run = client.get_run(run_id)
+    # The tag is another process's once the training goes on.
+    if run.info.status == "RUNNING" and run.data.tags.get("process") == process:
+        client.set_terminated(run_id, "KILLED")
+
+
+if __name__ == "__main__":
+    _wait_and_mark(*sys.argv[1:])

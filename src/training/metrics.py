@@ -1,0 +1,73 @@
+"""Class probabilities and labels → accuracy, calibration, and intervals that respect groups.
+
+Clips of a group come from one recording or person and are not independent, so intervals resample whole groups
+with replacement (the cluster bootstrap: Davison & Hinkley 1997, section 3.8).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+BINS = 15
+"""Confidence bins of the expected calibration error, as in Guo et al. 2017 (arXiv:1706.04599)."""
+
+
+def summary(
+    probabilities: np.ndarray, labels: np.ndarray, groups: Sequence[str], *, bootstrap: int, seed: int
+) -> dict[str, float]:
+    """Headline numbers of `(N, classes)` probabilities: accuracies as fractions, loss in nats."""
+    hits = probabilities.argmax(1) == labels
+    basic = accuracy_and_loss(probabilities, labels)
+    low, high = np.quantile(resampled_means(hits, groups, times=bootstrap, seed=seed), [0.025, 0.975])
+    return {
+        "top1": basic["top1"],
+        "top1_low": float(low),
+        "top1_high": float(high),
+        "top5": float(top_k(probabilities, labels, k=5)),
+        "mean_class": float(np.mean([hits[labels == label].mean() for label in np.unique(labels)])),
+        "loss": basic["loss"],
+        "ece": expected_calibration_error(probabilities.max(1), hits),
+    }
+
+
+def accuracy_and_loss(probabilities: np.ndarray, labels: Sequence[int]) -> dict[str, float]:
+    """`top1` as a fraction, and the mean negative log-likelihood in nats as `loss`."""
+    labels = np.asarray(labels)
+    likelihood = probabilities[np.arange(len(labels)), labels]
+    return {
+        "top1": float((probabilities.argmax(1) == labels).mean()),
+        "loss": float(-np.log(np.maximum(likelihood, 1e-12)).mean()),
+    }
+
+
+def top_k(probabilities: np.ndarray, labels: np.ndarray, *, k: int) -> float:
+    """Share of rows whose label is among the `k` most probable classes (all of them if there are fewer)."""
+    k = min(k, probabilities.shape[1])
+    best = np.argpartition(-probabilities, k - 1, axis=1)[:, :k]
+    return float((best == labels[:, None]).any(1).mean())
+
+
+def expected_calibration_error(confidence: np.ndarray, hits: np.ndarray) -> float:
+    """Mean distance between confidence and accuracy over equally wide bins, weighted by their size."""
+    bins = np.minimum((confidence * BINS).astype(int), BINS - 1)
+    return float(
+        sum(
+            abs(confidence[bins == b].mean() - hits[bins == b].mean()) * (bins == b).mean() for b in np.unique(bins)
+        )
+    )
+
+
+def resampled_means(values: np.ndarray, groups: Sequence[str], *, times: int, seed: int) -> np.ndarray:
+    """`times` means of `values`, each over as many groups drawn with replacement as there are."""
+    _, index = np.unique(np.asarray(groups), return_inverse=True)
+    sums, sizes = np.bincount(index, weights=values), np.bincount(index)
+    rng = np.random.default_rng(seed)
+    draws = rng.multinomial(len(sizes), np.full(len(sizes), 1 / len(sizes)), size=times)
+    return draws @ sums / (draws @ sizes)
+
+
+def confusion(predicted: np.ndarray, labels: np.ndarray, *, classes: int) -> np.ndarray:
+    """`(classes, classes)` counts, rows the true class."""
+    return np.bincount(labels * classes + predicted, minlength=classes**2).reshape(classes, classes)

@@ -1,0 +1,53 @@
+"""Optimiser, learning rate and numeric precision."""
+
+from __future__ import annotations
+
+import math
+from contextlib import AbstractContextManager
+
+import torch
+from torch import nn
+
+
+def build_optimizer(
+    model: nn.Module, *, name: str, lr: float, momentum: float, weight_decay: float
+) -> torch.optim.Optimizer:
+    """SGD or AdamW (whose first beta is `momentum`); norms and biases are not decayed.
+
+    Decaying them shrinks scale and shift without regularising anything (He et al., arXiv:1812.01187, section 3.1).
+    """
+    parameters = [p for p in model.parameters() if p.requires_grad]
+    groups = [
+        {"params": [p for p in parameters if p.ndim > 1], "weight_decay": weight_decay},
+        {"params": [p for p in parameters if p.ndim <= 1], "weight_decay": 0.0},
+    ]
+    if name == "adamw":
+        return torch.optim.AdamW(groups, lr=lr, betas=(momentum, 0.999))
+    return torch.optim.SGD(groups, lr=lr, momentum=momentum)
+
+
+def learning_rate(epoch: float, *, lr: float, epochs: int, warmup: float, schedule: str) -> float:
+    """The rate at a fractional `epoch`: a linear warm-up from a hundredth, then constant or half a cosine to zero."""
+    peak = lr * (0.5 + 0.5 * math.cos(math.pi * epoch / epochs)) if schedule == "cosine" else lr
+    return peak * min(1.0, max(0.01, epoch / warmup)) if warmup else peak
+
+
+def choose_device(name: str) -> torch.device:
+    """`auto` is the first GPU, or else the CPU."""
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    return torch.device(name)
+
+
+def autocast(device: torch.device, *, precision: str) -> AbstractContextManager:
+    """bfloat16 where the device computes in it (`auto`), always (`bf16`) or never (`fp32`)."""
+    if precision == "auto":
+        precision = "bf16" if _computes_in_bf16(device) else "fp32"
+    return torch.autocast(device.type, dtype=torch.bfloat16, enabled=precision == "bf16")
+
+
+def _computes_in_bf16(device: torch.device) -> bool:
+    if device.type == "cuda":
+        return torch.cuda.get_device_capability(device) >= (8, 0)
+    # Without these instructions bfloat16 is emulated and slower than float32.
+    return torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()

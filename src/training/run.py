@@ -1,0 +1,135 @@
+"""Videos and settings → a trained network, going on from where an interrupted training stopped."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset
+from tqdm import tqdm
+
+from src.model.checkpoint import build
+from src.training import metrics
+from src.training.loop import predict, train_epoch
+from src.training.optim import build_optimizer, choose_device, learning_rate
+from src.training.state import TrainingState
+from src.training.stream import ClipStream
+from src.video.dataset import TestViews, TrainingClips
+from src.video.manifest import Video
+from src.video.transforms import Augment
+
+Epoch = dict[str, float]
+
+
+def fit(
+    train: Sequence[Video],
+    val: Sequence[Video],
+    *,
+    classes: int,
+    mirrored: Sequence[int] | None,
+    model: dict[str, Any],
+    augment: dict[str, Any],
+    settings: dict[str, Any],
+    device: str,
+    workers: int,
+    state: TrainingState,
+    after_epoch: Callable[[list[Epoch]], None],
+) -> tuple[dict[str, Tensor], list[Epoch]]:
+    """Train and return the weights of the epoch that did best on `val`, and every epoch's numbers.
+
+    `model`, `augment` and `settings` are the sections of params.yaml (the last one is `train`); `mirrored[label]`
+    is what a horizontal flip makes of a label, None forbids flips. `after_epoch` is called with the history so far, also with what a
+    resumed training did before. Raises `UserError` on a loss that is not finite.
+    """
+    where = choose_device(device)
+    torch.manual_seed(settings["seed"])
+    network = build(model, classes=classes).to(where, memory_format=torch.channels_last_3d)
+    optimizer = build_optimizer(
+        network, name=settings["optimizer"], **{k: settings[k] for k in ("lr", "momentum", "weight_decay")}
+    )
+    shape = {"frames": model["frames"], "stride": model["stride"]}
+    clips = TrainingClips(
+        train,
+        **shape,
+        windows=settings["windows"],
+        augment=Augment(size=model["crop"], **augment | ({} if mirrored else {"flip": 0.0})),
+        mirrored=mirrored,
+        seed=settings["seed"],
+    )
+    stream = ClipStream(len(clips), batch=settings["batch"], seed=settings["seed"])
+    batches = loader(clips, workers=workers, device=where, batch_sampler=stream)
+    views = loader(TestViews(val, **shape, size=model["crop"], views=1, crops=1), workers=workers, device=where)
+
+    history: list[Epoch] = []
+    if saved := state.load(where):
+        network.load_state_dict(saved["model"])
+        optimizer.load_state_dict(saved["optimizer"])
+        history = saved["history"]
+        print(f"resuming after epoch {len(history)} of {settings['epochs']}")
+        after_epoch(history)
+
+    epochs, steps = settings["epochs"], len(stream)
+    total = epochs * steps * settings["batch"]
+    with tqdm(total=total, initial=len(history) * steps * settings["batch"], unit="clip", disable=None) as bar:
+        for epoch in range(len(history), epochs):
+            # Dropout draws from a generator that each epoch seeds, so that a resumed epoch is the same epoch.
+            torch.manual_seed(settings["seed"] * 100_003 + epoch)
+            stream.epoch = epoch
+
+            def rate(step: int, epoch: int = epoch) -> float:
+                schedule = {k: settings[k] for k in ("lr", "epochs", "warmup", "schedule")}
+                return learning_rate(epoch + step / steps, **schedule)
+
+            trained = train_epoch(
+                network,
+                batches,
+                optimizer=optimizer,
+                rate=rate,
+                device=where,
+                after_step=bar.update,
+                **{k: settings[k] for k in ("precision", "label_smoothing", "clip_norm")},
+            )
+            answers = predict(network, views, device=where, precision=settings["precision"]).numpy()
+            tested = metrics.accuracy_and_loss(answers, [video.label for video in val])
+            row = {
+                "epoch": epoch + 1,
+                "lr": rate(0),
+                "train_loss": trained["loss"],
+                "train_top1": trained["top1"],
+                "val_loss": tested["loss"],
+                "val_top1": tested["top1"],
+            }
+            best = not history or _merit(row) > max(map(_merit, history))
+            history = [*history, row]
+            state.save(
+                {"model": network.state_dict(), "optimizer": optimizer.state_dict(), "history": history}, best=best
+            )
+            after_epoch(history)
+            bar.write(
+                f"epoch {epoch + 1:3}/{epochs}  loss {row['train_loss']:.3f}  train {row['train_top1']:6.1%}  "
+                f"val {row['val_top1']:6.1%}{'  best' if best else ''}"
+            )
+    return state.best(), history
+
+
+def best_epoch(history: Sequence[Epoch]) -> int:
+    """The number, from 1, of the epoch that did best on validation."""
+    return int(max(history, key=_merit)["epoch"])
+
+
+def _merit(row: Epoch) -> tuple[float, float]:
+    """Validation accuracy; among equals, the lower validation loss."""
+    return row["val_top1"], -row["val_loss"]
+
+
+def loader(dataset: Dataset, *, workers: int, device: torch.device, **options: Any) -> DataLoader:
+    """A `DataLoader` whose workers stay from epoch to epoch; without further options, items one by one."""
+    return DataLoader(
+        dataset,
+        num_workers=min(workers, len(dataset)),
+        persistent_workers=workers > 0,
+        pin_memory=device.type == "cuda",
+        **(options or {"batch_size": None}),
+    )

@@ -1,0 +1,97 @@
+"""Where an interrupted training goes on from: a locked folder, keyed by everything that changes the result.
+
+DVC deletes a stage's outputs before it runs, so this folder is none of them. Its name is a fingerprint of settings
+and data: a changed setting can never resume a stale state.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from src.command import UserError
+
+
+def fingerprint(values: Any) -> str:
+    """16 hexadecimal digits that stand for JSON-able `values`."""
+    return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()[:16]
+
+
+class TrainingState:
+    """The files of one training: `last.pt` to go on from, `best.pt` to keep, `run_id` of the tracked run."""
+
+    def __init__(self, folder: Path):
+        self.folder = folder
+
+    def load(self, device: torch.device) -> dict[str, Any] | None:
+        """What `save` was last given, or None at the start."""
+        path = self.folder / "last.pt"
+        return torch.load(path, map_location=device, weights_only=True) if path.exists() else None
+
+    def save(self, state: dict[str, Any], *, best: bool) -> None:
+        """Replace `last.pt`, and `best.pt` with its model if this is the best so far; whole or not at all."""
+        if best:
+            save_whole(self.folder / "best.pt", state["model"])
+        save_whole(self.folder / "last.pt", state)
+
+    def best(self) -> dict[str, torch.Tensor]:
+        """The weights that did best on validation."""
+        return torch.load(self.folder / "best.pt", map_location="cpu", weights_only=True)
+
+    @property
+    def run_id(self) -> str | None:
+        """The tracked run that this training belongs to, also across interruptions."""
+        path = self.folder / "run_id"
+        return path.read_text() if path.exists() else None
+
+    @run_id.setter
+    def run_id(self, value: str) -> None:
+        (self.folder / "run_id").write_text(value)
+
+    def discard(self) -> None:
+        """Remove the folder once the training's results are in their place."""
+        shutil.rmtree(self.folder)
+
+
+@contextmanager
+def locked(folder: Path) -> Iterator[TrainingState]:
+    """Own `folder` for as long as the context lasts; the system frees it however this process ends.
+
+    Raises `UserError` naming the process that owns it already.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    with folder.with_suffix(".lock").open("a+") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            lock.seek(0)
+            raise UserError(
+                f"process {lock.read().strip()} is training with the same settings and data; wait for it or stop it"
+            ) from None
+        lock.truncate(0)
+        lock.write(str(os.getpid()))
+        lock.flush()
+        yield TrainingState(folder)
+
+
+def save_whole(path: Path, value: Any) -> None:
+    """`torch.save` beside `path` and rename: a full disk or a kill leaves what was there."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    beside = path.with_name(f".{path.name}.new")
+    try:
+        with beside.open("wb") as file:
+            torch.save(value, file)
+            file.flush()
+            os.fsync(file.fileno())
+        beside.replace(path)
+    finally:
+        beside.unlink(missing_ok=True)

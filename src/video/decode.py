@@ -1,0 +1,82 @@
+"""A video file as people record it → upright RGB frames at a constant rate and size.
+
+Headers are not believed: rate, length and orientation come from the frames themselves, so that clips are
+sampled in seconds also from a phone video with a variable rate.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import av
+import numpy as np
+from av.video.reformatter import Colorspace, Interpolation
+
+LONGEST_GAP = 10.0
+"""Seconds that one frame may stay on screen; a longer jump is a broken timestamp and is bridged."""
+
+
+class UnreadableVideoError(Exception):
+    """A file that yields no frames; the message is the reason, without the file's name."""
+
+
+def read_frames(path: Path, *, short_side: int, fps: float) -> Iterator[np.ndarray]:
+    """Yield the frame on screen at 0, 1/fps, 2/fps … seconds as `(H, W, 3)` uint8 RGB.
+
+    The shorter side is scaled to `short_side` pixels, the aspect ratio kept, the display rotation applied.
+    Decoding is single-threaded: the caller runs one process for each core.
+    Raises `UnreadableVideoError` if the file is empty, no video, damaged beyond its first frame, or silent on why.
+    """
+    if path.stat().st_size == 0:
+        raise UnreadableVideoError("the file is empty")
+    try:
+        with av.open(str(path)) as container:
+            if not container.streams.video:
+                raise UnreadableVideoError("no video stream in it")
+            stream = container.streams.video[0]
+            stream.codec_context.thread_count = 1
+            yield from _at_constant_rate(container.decode(stream), fps=fps, short_side=short_side)
+    except av.FFmpegError as error:
+        raise UnreadableVideoError(error.strerror or str(error)) from error
+
+
+def _at_constant_rate(decoded: Iterator[av.VideoFrame], *, fps: float, short_side: int) -> Iterator[np.ndarray]:
+    shown, shown_at, duration, ticks = None, 0.0, 0.0, 0
+    origin = None
+    for frame in decoded:
+        time = frame.time
+        if origin is None:
+            origin = time or 0.0
+        at = shown_at + duration if time is None else time - origin
+        if shown is not None:
+            if not 0 < at - shown_at <= LONGEST_GAP:
+                at = shown_at + (duration or 1 / fps)
+                origin = origin if time is None else time - at
+            duration = at - shown_at
+            image = None
+            while ticks / fps < at - 1e-6:
+                image = _upright(shown, short_side=short_side) if image is None else image
+                yield image
+                ticks += 1
+        shown, shown_at = frame, at
+    if shown is None:
+        raise UnreadableVideoError("no frame in it could be decoded")
+    # The last frame stays on screen as long as the one before it did.
+    last = _upright(shown, short_side=short_side)
+    while ticks == 0 or ticks / fps < shown_at + duration - 1e-6:
+        yield last
+        ticks += 1
+
+
+def _upright(frame: av.VideoFrame, *, short_side: int) -> np.ndarray:
+    scale = short_side / min(frame.width, frame.height)
+    hd = frame.colorspace == Colorspace.ITU709 or (frame.colorspace == 2 and frame.height >= 720)
+    rgb = frame.reformat(
+        width=round(frame.width * scale),
+        height=round(frame.height * scale),
+        format="rgb24",
+        src_colorspace=Colorspace.ITU709 if hd else Colorspace.ITU601,
+        interpolation=Interpolation.AREA if scale < 1 else Interpolation.BICUBIC,
+    ).to_ndarray()
+    return np.rot90(rgb, k=round(frame.rotation / 90) % 4) if frame.rotation else rgb

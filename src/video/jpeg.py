@@ -1,0 +1,17 @@
+"""One frame ↔ one JPEG: the only place that knows which codec does it.
+
+simplejpeg carries its own libjpeg-turbo, so it needs neither FFmpeg libraries nor a system package.
+"""
+
+import numpy as np
+import simplejpeg
+
+
+def encode(frame: np.ndarray, *, quality: int) -> bytes:
+    """`(H, W, 3)` uint8 RGB → JPEG bytes with 4:2:0 chroma, which every player of Motion-JPEG opens."""
+    return simplejpeg.encode_jpeg(np.ascontiguousarray(frame), quality=quality, colorspace="RGB", colorsubsampling="420")
+
+
+def decode(data: bytes) -> np.ndarray:
+    """JPEG bytes → `(H, W, 3)` uint8 RGB."""
+    return simplejpeg.decode_jpeg(data, colorspace="RGB")

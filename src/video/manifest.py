@@ -1,0 +1,61 @@
+"""data/frames/manifest.csv, joined with a split list: which videos there are to train and test on."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from src import tables
+from src.command import UserError
+
+COLUMNS = ["video", "frames", "height", "width", "sha256", "refused"]
+
+
+@dataclass(frozen=True)
+class Video:
+    """One video that has frames: `name` and `group` as in the split lists, `frames` counted, `sha256` of the original."""
+
+    name: str
+    file: Path
+    label: int
+    group: str
+    frames: int
+    sha256: str
+
+
+def frame_file(name: str) -> str:
+    """`CLASS/VIDEO.ext` → its frame file below data/frames."""
+    return str(Path(name).with_suffix(".avi"))
+
+
+def videos(listing: Path, *, frames: Path, classes: Sequence[str]) -> tuple[list[Video], int]:
+    """The videos of a split list that have frames, and how many the list names.
+
+    Raises `UserError` for a video that was never extracted or a label that is not in the class list.
+    """
+    manifest = {row["video"]: row for row in tables.read(frames / "manifest.csv", columns=COLUMNS)}
+    labels = {name: label for label, name in enumerate(classes)}
+    rows = tables.read(listing, columns=["video", "label", "group"])
+    found = []
+    for row in rows:
+        name = row["video"]
+        if name not in manifest:
+            raise UserError(f"{listing.name}: {name} is not in data/frames; run `dvc repro extract_frames`")
+        if row["label"] not in labels:
+            raise UserError(f"{listing.name}: {name}: class {row['label']} is not in classes.txt")
+        entry = manifest[name]
+        if not entry["refused"]:
+            file = frames / frame_file(name)
+            found.append(Video(name, file, labels[row["label"]], row["group"], int(entry["frames"]), entry["sha256"]))
+    if not found:
+        raise UserError(f"{listing.name}: no video of it could be read; see data/frames/manifest.csv")
+    return found, len(rows)
+
+
+def fingerprint(sides: Iterable[Sequence[Video]], *, extract: dict) -> str:
+    """64 hexadecimal digits that stand for the sides' videos, their bytes and labels, and how frames were made."""
+    content = [[[video.name, video.label, video.sha256] for video in side] for side in sides]
+    return hashlib.sha256(json.dumps([content, extract]).encode()).hexdigest()

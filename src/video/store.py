@@ -1,0 +1,66 @@
+"""Frames ↔ one Motion-JPEG file a video: every packet is a JPEG, so any frame is read without its neighbours.
+
+The container is AVI, which every player opens and in which frame number and timestamp are the same thing.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Sequence
+from fractions import Fraction
+from pathlib import Path
+
+import av
+import numpy as np
+
+from src.video import jpeg
+
+
+def write(path: Path, frames: Iterable[np.ndarray], *, fps: float, quality: int) -> tuple[int, int, int]:
+    """Encode `(H, W, 3)` uint8 RGB frames to `path` and return how many there were, their height and width.
+
+    The file is written beside its place and renamed, so it is whole or absent.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    beside = path.with_name(f".{path.name}.{os.getpid()}")
+    rate = Fraction(fps).limit_denominator(1001)
+    count = height = width = 0
+    stream = None
+    try:
+        with av.open(str(beside), "w", format="avi") as container:
+            for count, frame in enumerate(frames, start=1):
+                if stream is None:
+                    height, width, _ = frame.shape
+                    stream = container.add_mux_stream(
+                        "mjpeg", rate=rate, width=width, height=height, time_base=1 / rate
+                    )
+                packet = av.Packet(jpeg.encode(frame, quality=quality))
+                packet.stream, packet.time_base, packet.is_keyframe = stream, 1 / rate, True
+                packet.pts = packet.dts = count - 1
+                container.mux(packet)
+        beside.replace(path)
+    finally:
+        beside.unlink(missing_ok=True)
+    return count, height, width
+
+
+def read(path: Path, indices: Sequence[int]) -> np.ndarray:
+    """The frames at `indices` (any order, repeats allowed) as `(T, H, W, 3)` uint8 RGB.
+
+    Each distinct frame is decoded once; the cost does not depend on where in the video they lie.
+    Raises `IndexError` if the file has no such frame.
+    """
+    wanted = set(indices)
+    last = max(wanted)
+    found = {}
+    with av.open(str(path)) as container:
+        stream = container.streams.video[0]
+        container.seek(min(wanted), stream=stream)
+        for packet in container.demux(stream):
+            if packet.pts in wanted:
+                found[packet.pts] = jpeg.decode(bytes(packet))
+            if packet.pts is None or packet.pts >= last:
+                break
+    if len(found) < len(wanted):
+        raise IndexError(f"{path} has no frame {min(wanted - set(found))}")
+    return np.stack([found[index] for index in indices])

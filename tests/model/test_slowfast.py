@@ -1,0 +1,240 @@
+"""SlowFast against published facts, against a reference implementation, and against clips made up for it."""
+
+import math
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from src.model.slowfast import SlowFast, published_name, slow_frames
+
+# PySlowFast's names and shapes of the three networks, one `name shape` a line; a scalar has no shape.
+REFERENCE = Path(__file__).parent / "reference"
+PUBLISHED = {
+    "8x8_r50": ({"depth": 50, "alpha": 4, "fusion_kernel": 7}, 34_566_488),
+    "4x16_r50": ({"depth": 50, "alpha": 8, "fusion_kernel": 5}, 34_480_216),
+    "8x8_r101": ({"depth": 101, "alpha": 4, "fusion_kernel": 5}, 62_826_968),
+}
+
+
+def toy(**settings) -> SlowFast:
+    """A network small enough for a test, in which every residual branch counts (their last gamma is 1)."""
+    torch.manual_seed(0)
+    model = SlowFast(**{"classes": 5, "depth": 18, "width": 16} | settings)
+    for module in model.modules():
+        if isinstance(module, nn.BatchNorm3d):
+            nn.init.ones_(module.weight)
+    return model
+
+
+def counting_clip(frames: int, size: int = 32) -> Tensor:
+    """A clip whose frame number is its brightness."""
+    return torch.arange(float(frames)).view(1, 1, -1, 1, 1).expand(1, 3, frames, size, size).contiguous()
+
+
+@pytest.mark.parametrize("variant", PUBLISHED)
+def test_parameter_count_is_the_published_one(variant):
+    settings, count = PUBLISHED[variant]
+    with torch.device("meta"):
+        model = SlowFast(classes=400, **settings)
+    assert sum(parameter.numel() for parameter in model.parameters()) == count
+
+
+@pytest.mark.parametrize("variant", PUBLISHED)
+def test_names_and_shapes_are_the_published_ones(variant):
+    lines = (REFERENCE / f"{variant}.txt").read_text().splitlines()
+    published = {name: shape for name, _, shape in (line.partition(" ") for line in lines)}
+    with torch.device("meta"):
+        ours = SlowFast(classes=400, **PUBLISHED[variant][0]).state_dict()
+    translated = {published_name(name): ",".join(map(str, value.shape)) for name, value in ours.items()}
+    assert len(translated) == len(ours)
+    assert translated == published
+
+
+def test_published_names_by_example():
+    assert published_name("slow.stem.bn.running_mean") == "s1.pathway0_stem.bn.running_mean"
+    assert published_name("fuse.res3.conv.weight") == "s3_fuse.conv_f2s.weight"
+    assert published_name("fast.res5.0.shortcut.bn.bias") == "s5.pathway1_res0.branch1_bn.bias"
+    assert published_name("slow.res4.22.branch.c.conv.weight") == "s4.pathway0_res22.branch2.c.weight"
+
+
+@pytest.mark.parametrize("name", ["neck.weight", "slow.res6.0.branch.a.conv.weight", "head"])
+def test_a_name_that_is_not_ours_is_refused(name):
+    with pytest.raises(KeyError):
+        published_name(name)
+
+
+def test_logits_are_those_of_pytorchvideo():
+    """The expected numbers are what `create_slowfast` of pytorchvideo 0.1.5 gives for the same weights."""
+    model = SlowFast(classes=5, depth=50, width=16).double().eval()
+    values = model.state_dict()
+    for i, name in enumerate(sorted(values, key=published_name)):
+        value = values[name]
+        wave = torch.sin(torch.arange(value.numel()).double() * 12.9898 + i).view(value.shape)
+        if value.ndim > 1:
+            value.copy_(wave * math.sqrt(4 / value[0].numel()))
+        elif name.endswith("running_var"):
+            value.copy_(1 + wave / 2)
+        elif name.endswith("weight"):
+            value.copy_((1 + wave / 2) / 2)
+        elif not name.endswith("num_batches_tracked"):
+            value.copy_(wave / 10)
+    shape = (2, 3, 16, 64, 64)
+    clip = torch.sin(torch.arange(math.prod(shape)).double() * 12.9898).view(shape)
+    expected = [
+        [5.877175990279584, 5.800439179694131, -1.0854577041940914, -6.614159106651745, -4.235474476518121],
+        [5.892155759568301, 5.807488127853123, -1.094664519468298, -6.628748260810171, -4.238215900068703],
+    ]
+    with torch.no_grad():
+        torch.testing.assert_close(
+            model(clip), torch.tensor(expected, dtype=torch.float64), rtol=1e-9, atol=1e-9
+        )
+
+
+# (frames - 1) / (slow frames - 1) is 31 / 7 = 4.43, 31 / 3 = 10.33 and 15 / 3 = 5 frames a step.
+CHOICES = [
+    (32, 4, [0, 4, 8, 13, 17, 22, 26, 31]),
+    (32, 8, [0, 10, 20, 31]),
+    (16, 4, [0, 5, 10, 15]),
+    (4, 4, [0]),
+    (3, 1, [0, 1, 2]),
+]
+
+
+@pytest.mark.parametrize(("frames", "alpha", "expected"), CHOICES)
+def test_slow_frames(frames, alpha, expected):
+    assert slow_frames(frames, alpha).tolist() == expected
+
+
+def test_each_pathway_sees_its_frames():
+    model = toy().eval()
+    seen = {}
+    for name in ("slow", "fast"):
+        model.get_submodule(name).stem.register_forward_pre_hook(
+            lambda _, inputs, name=name: seen.update({name: inputs[0][0, 0, :, 0, 0].tolist()})
+        )
+    model(counting_clip(32))
+    assert seen == {"slow": [0, 4, 8, 13, 17, 22, 26, 31], "fast": list(range(32))}
+
+
+def test_the_fast_pathway_sees_the_order_of_frames():
+    model = toy(depth=50).eval()
+    torch.manual_seed(1)
+    clip = torch.randn(1, 3, 16, 32, 32)
+    swapped = clip.clone()
+    swapped[:, :, [1, 12]] = clip[:, :, [12, 1]]  # neither is among the slow frames 0, 5, 10, 15
+    with torch.no_grad():
+        assert (model(clip) - model(swapped)).abs().max() > 1e-4
+
+
+@pytest.mark.parametrize("depth", [18, 50, 101])
+@pytest.mark.parametrize(
+    ("frames", "height", "width", "alpha"), [(4, 32, 32, 4), (12, 40, 56, 4), (16, 65, 33, 8)]
+)
+def test_any_clip_that_alpha_divides(depth, frames, height, width, alpha):
+    with torch.device("meta"):
+        model = SlowFast(classes=7, depth=depth, width=16, alpha=alpha, fusion_kernel=5)
+        assert model(torch.empty(2, 3, frames, height, width)).shape == (2, 7)
+
+
+def test_pathways_keep_their_frames_and_end_at_a_thirty_second_of_the_size():
+    shapes = {}
+    with torch.device("meta"):
+        model = SlowFast(classes=400)
+        for name in ("slow", "fast"):
+            model.get_submodule(name).res5.register_forward_hook(
+                lambda _, inputs, output, name=name: shapes.update({name: tuple(output.shape)})
+            )
+        model(torch.empty(1, 3, 32, 224, 224))
+    assert shapes == {"slow": (1, 2048, 8, 7, 7), "fast": (1, 256, 32, 7, 7)}  # table 1 of the paper
+
+
+@pytest.mark.parametrize("depth", [18, 50])
+def test_other_ratios_between_the_pathways(depth):
+    model = toy(depth=depth, beta_inv=4, fusion_ratio=1, fusion_kernel=3, alpha=2).eval()
+    logits = model(torch.randn(2, 3, 6, 48, 32))
+    assert logits.shape == (2, 5)
+    assert logits.isfinite().all()
+
+
+@pytest.mark.parametrize("depth", [18, 50])
+def test_every_parameter_receives_a_gradient(depth):
+    model = toy(depth=depth, dropout=0.0)
+    model(torch.randn(2, 3, 8, 64, 64)).square().sum().backward()
+    without = [name for name, value in model.named_parameters() if value.grad is None or not value.grad.any()]
+    assert without == []
+
+
+@pytest.mark.parametrize("depth", [18, 50])
+def test_a_new_block_is_its_shortcut(depth):
+    block = SlowFast(classes=5, depth=depth, width=16).eval().slow.res3[1]
+    features = torch.rand(1, 32 if depth == 18 else 128, 2, 4, 4)
+    torch.testing.assert_close(block(features), features)
+
+
+def test_the_head_is_the_classifier():
+    model = SlowFast(classes=11, width=32)
+    assert model.head.weight.shape == (11, 32 * 32 + 4 * 32)  # 32 stem channels to 1024, and 4 to 128
+    assert model.head.weight.std().item() == pytest.approx(0.01, rel=0.05)
+    assert not model.head.bias.any()
+
+
+def test_dropout_only_in_training():
+    model = toy(dropout=0.9)
+    clip = torch.randn(1, 3, 8, 64, 64)
+    with torch.no_grad():
+        model.eval()
+        assert torch.equal(model(clip), model(clip))
+        model.dropout.train()
+        assert not torch.equal(model(clip), model(clip))
+
+
+def test_forward_leaves_the_clip_alone():
+    clip = torch.randn(1, 3, 8, 32, 32)
+    before = clip.clone()
+    toy().eval()(clip)
+    assert torch.equal(clip, before)
+
+
+def test_bfloat16_and_channels_last_give_nearly_the_same_logits():
+    model = toy(depth=50).eval()
+    clip = torch.randn(2, 3, 8, 64, 64)
+    layouts = []
+    with torch.no_grad():
+        expected = model(clip)
+        model.to(memory_format=torch.channels_last_3d)
+        clip = clip.to(memory_format=torch.channels_last_3d)
+        torch.testing.assert_close(model(clip), expected, rtol=1e-3, atol=1e-4 * expected.abs().max().item())
+        for stage in (*model.slow, *model.fast, *model.fuse):
+            stage.register_forward_hook(
+                lambda _, inputs, output: layouts.append(
+                    output.is_contiguous(memory_format=torch.channels_last_3d)
+                )
+            )
+        with torch.autocast("cpu", torch.bfloat16):
+            logits = model(clip)
+    assert logits.dtype == torch.bfloat16
+    assert logits.isfinite().all()
+    assert (logits.float() - expected).abs().max() < 0.05 * expected.abs().max()
+    assert layouts == [True] * 14  # no layer falls back to the default layout
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"depth": 34}, "depth is 34, but must be one of 18, 50, 101"),
+        ({"width": 60}, "width is 60, but must be a positive multiple of beta_inv = 8"),
+        ({"width": 0}, "width is 0, but must be a positive multiple of beta_inv = 8"),
+        ({"fusion_kernel": 4}, "fusion_kernel is 4, but must be odd and positive: 1, 3, 5, 7"),
+        ({"fusion_kernel": -1}, "fusion_kernel is -1, but must be odd and positive"),
+    ],
+)
+def test_a_bad_setting_is_refused_by_name(settings, message):
+    with pytest.raises(ValueError, match=message):
+        SlowFast(classes=5, **settings)
+
+
+def test_a_clip_that_alpha_does_not_divide_is_refused():
+    with pytest.raises(ValueError, match="a clip of 30 frames is not a multiple of alpha = 4"):
+        toy()(torch.randn(1, 3, 30, 32, 32))
