@@ -37,7 +37,7 @@ class Dataset(Section):
     mirror: Literal["forbid"] | dict[str, str] = Field({"ArmCircleLeft": "ArmCircleRight"}, union_mode="left_to_right")
     actors: Annotated[int, Field(ge=3, le=99)] = 16
     clips: Annotated[int, Field(ge=1, le=99)] = 3
-    seed: int = 2019
+    seed: Annotated[int, Field(ge=0)] = 2019
 
     @model_validator(mode="after")
     def _path_goes_with_folder(self) -> Dataset:
@@ -49,7 +49,7 @@ class Dataset(Section):
 class Split(Section):
     test: Share = 0.25
     val: Share = 0.15
-    seed: int = 0
+    seed: Annotated[int, Field(ge=0)] = 0
 
     @model_validator(mode="after")
     def _leave_something_to_train_on(self) -> Split:
@@ -72,6 +72,7 @@ class Model(Section):
     beta_inv: Count = 4
     fusion_kernel: Count = 5
     dropout: Share = 0.5
+    zero_init: bool = False
     frames: Count = 16
     stride: Annotated[int, Field(ge=0)] = 2
     crop: Annotated[int, Field(ge=16)] = 64
@@ -103,7 +104,7 @@ class Augment(Section):
 
 
 class Train(Section):
-    epochs: Count = 30
+    epochs: Count = 25
     batch: Annotated[int, Field(ge=2)] = 16
     optimizer: Literal["sgd", "adamw"] = "adamw"
     lr: Annotated[float, Field(gt=0)] = 2.0e-3
@@ -115,7 +116,7 @@ class Train(Section):
     clip_norm: Annotated[float, Field(gt=0)] | None = 1.0
     windows: Count = 2
     precision: Literal["auto", "bf16", "fp32"] = "auto"
-    seed: int = 0
+    seed: Annotated[int, Field(ge=0)] = 0
 
     @model_validator(mode="after")
     def _warmup_ends(self) -> Train:
@@ -128,7 +129,7 @@ class Evaluate(Section):
     views: Count = 4
     crops: Literal[1, 3] = 1
     bootstrap: Annotated[int, Field(ge=100)] = 10000
-    seed: int = 0
+    seed: Annotated[int, Field(ge=0)] = 0
 
 
 class Runtime(Section):

@@ -6,6 +6,7 @@ the same poses, at another tempo (Walk, Run) or in the other direction of time (
 chance decides follows from the seed and the clip's name: a clip can be drawn alone and comes out the same.
 """
 
+import hashlib
 import os
 import re
 from collections.abc import Callable, Iterator
@@ -55,6 +56,12 @@ def names(*, actors: int, clips: int) -> list[str]:
         for actor in range(1, actors + 1)
         for clip in range(1, clips + 1)
     )
+
+
+def version() -> str:
+    """A fingerprint of the code that draws: other code may draw other videos from the same seed."""
+    sources = (Path(__file__).with_name(name) for name in ("scenery.py", "stick_figure.py", "synthetic.py"))
+    return hashlib.sha256(b"".join(source.read_bytes() for source in sources)).hexdigest()
 
 
 def write_clip(path: Path, *, seed: int) -> None:

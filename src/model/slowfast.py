@@ -76,9 +76,6 @@ class Residual(nn.Module):
             self.shortcut = nn.Identity()
         else:
             self.shortcut = ConvNorm(inputs, outputs, (1, 1, 1), (1, stride, stride))
-        # Every block starts as its shortcut, which steadies the first steps of a large-batch run
-        # (Goyal et al., 2017, section 5.1).
-        nn.init.zeros_(branch[-1].bn.weight)
 
     def forward(self, x: Tensor) -> Tensor:
         return torch.relu_(self.shortcut(x) + self.branch(x))
@@ -148,6 +145,8 @@ class SlowFast(nn.Module):
     fusion_kernel  frames that a lateral looks at: 7 in PySlowFast's 8x8 R50, 5 in its 4x16 R50 and 8x8 R101
     fusion_ratio   channels a lateral hands over for each channel of the fast pathway
     dropout        probability of dropping a pooled feature before the classifier
+    zero_init      let every block start as its shortcut: steadies the first steps of a large-batch run (Goyal
+                   et al., 2017, section 5.1), and costs a short run with small batches many epochs
 
     Raises ValueError for an unknown depth, a width that beta_inv does not divide, an even fusion_kernel.
     """
@@ -163,6 +162,7 @@ class SlowFast(nn.Module):
         fusion_kernel: int = 7,
         fusion_ratio: int = 2,
         dropout: float = 0.5,
+        zero_init: bool = True,
     ):
         if depth not in BLOCKS:
             raise ValueError(f"depth is {depth}, but must be one of {', '.join(map(str, BLOCKS))}")
@@ -188,6 +188,10 @@ class SlowFast(nn.Module):
         self.head = nn.Linear(self.slow.channels[-1] + last, classes)
         nn.init.normal_(self.head.weight, std=0.01)
         nn.init.zeros_(self.head.bias)
+        if zero_init:
+            for block in self.modules():
+                if isinstance(block, Residual):
+                    nn.init.zeros_(block.branch[-1].bn.weight)
 
     def forward(self, clip: Tensor) -> Tensor:
         """Normalised frames, `(B, 3, T, H, W)`, to logits, `(B, classes)`; T is any multiple of alpha.

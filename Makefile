@@ -1,0 +1,48 @@
+# `make repro` and `make test` need Python 3.11 or newer and nothing else.
+
+PYTHON ?= python3
+BIN := .venv/bin
+
+# Read by every Python that starts in .venv, also through `.venv/bin/dvc` when it is not activated: the stages'
+# `python` is then this one, and neither DVC nor MLflow reports usage.
+define SITE
+import os, sys; \
+os.environ["PATH"] = os.pathsep.join([os.path.join(sys.prefix, "bin"), os.environ.get("PATH", "")]); \
+os.environ.update(DVC_NO_ANALYTICS="1", MLFLOW_DISABLE_TELEMETRY="true", DO_NOT_TRACK="true")
+endef
+export SITE
+
+.PHONY: help repro test lint ui clean lock
+
+help: ## list these commands
+	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 10
+
+repro: .venv/installed ## set up, then run the pipeline: dvc repro
+	$(BIN)/dvc repro
+
+test: .venv/installed ## set up, then run the tests
+	$(BIN)/python -m pytest
+
+lint: .venv/installed ## check format and style
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+
+ui: .venv/installed ## look at the runs, at http://127.0.0.1:5000
+	$(BIN)/mlflow ui
+
+clean: ## remove what the pipeline made; the runs in MLflow stay
+	rm -rf data/raw data/videos.csv data/splits data/frames .state
+	rm -rf artifacts/model.pt artifacts/history.csv artifacts/evaluation
+	find src tests -name __pycache__ -prune -exec rm -rf {} +
+	rm -rf .pytest_cache .ruff_cache
+
+lock: .venv/installed ## requirements.txt → requirements.lock
+	$(BIN)/pip install --quiet uv
+	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --no-header --no-annotate requirements.txt -o requirements.lock
+
+.venv/installed: requirements.lock
+	@$(PYTHON) -c 'import sys; sys.exit(None if sys.version_info >= (3, 11) else "Python 3.11 or newer is needed: make PYTHON=python3.12 …")'
+	$(PYTHON) -m venv .venv
+	$(BIN)/pip install --quiet --disable-pip-version-check -r requirements.lock
+	@$(BIN)/python -c 'import os, sysconfig; open(sysconfig.get_path("purelib") + "/pipeline.pth", "w").write(os.environ["SITE"] + "\n")'
+	@touch $@
