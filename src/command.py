@@ -26,8 +26,20 @@ def parser(doc: str) -> argparse.ArgumentParser:
         description=doc,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    result.add_argument("--params", type=Path, default=paths.PARAMS, metavar="FILE", help="settings to read (default: params.yaml)")
-    result.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="override one setting, e.g. --set train.lr=0.02")
+    result.add_argument(
+        "--params",
+        type=Path,
+        default=paths.PARAMS,
+        metavar="FILE",
+        help="settings to read (default: params.yaml)",
+    )
+    result.add_argument(
+        "--set",
+        action="append",
+        default=[],
+        metavar="KEY=VALUE",
+        help="override one setting, e.g. --set train.lr=0.02",
+    )
     return result
 
 

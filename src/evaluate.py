@@ -23,7 +23,14 @@ if TYPE_CHECKING:
 
 
 def probabilities(
-    checkpoint: Checkpoint, videos: Sequence[Video], *, views: int, crops: int, device: str, workers: int, title: str
+    checkpoint: Checkpoint,
+    videos: Sequence[Video],
+    *,
+    views: int,
+    crops: int,
+    device: str,
+    workers: int,
+    title: str,
 ) -> np.ndarray:
     """`(N, classes)`: the mean over `views` clips × `crops` squares of each video, each frame decoded once."""
     from tqdm import tqdm
@@ -68,7 +75,9 @@ def table(name: str, train: dict[str, Any], test: dict[str, Any]) -> str:
     cells.append(f"{100 * (train['top1'] - test['top1']):.1f} points")
     heads = ["Net", "Training", "Test", "Gap"]
     widths = [max(len(head), len(cell)) for head, cell in zip(heads, cells, strict=True)]
-    return "\n".join(" | ".join(text.ljust(width) for text, width in zip(row, widths, strict=True)) for row in (heads, cells))
+    return "\n".join(
+        " | ".join(text.ljust(width) for text, width in zip(row, widths, strict=True)) for row in (heads, cells)
+    )
 
 
 def main() -> None:
@@ -98,7 +107,11 @@ def main() -> None:
             title=side,
         )
         sides[side] = headline(answers[side], videos, listed=listed, bootstrap=settings.bootstrap, seed=settings.seed)
-    result = {"test": sides["test"], "train": sides["train"], "gap": sides["train"]["top1"] - sides["test"]["top1"]}
+    result = {
+        "test": sides["test"],
+        "train": sides["train"],
+        "gap": sides["train"]["top1"] - sides["test"]["top1"],
+    }
 
     labels, predicted = np.array([video.label for video in test]), answers["test"].argmax(1)
     counts = metrics.confusion(predicted, labels, classes=len(classes))
@@ -124,8 +137,15 @@ def main() -> None:
     )
     history = [{k: float(v) for k, v in row.items()} for row in tables.read(paths.HISTORY)]
     figures.curves(folder / "curves.png", history, best=checkpoint.epoch)
-    figures.confusion(folder / "confusion.png", counts, classes, title=f"Test: {result['test']['top1']:.1%} of {len(test)} videos")
-    figures.per_class(folder / "per_class.png", [row for row in per_class if row["videos"]], overall=result["test"]["top1"])
+    figures.confusion(
+        folder / "confusion.png",
+        counts,
+        classes,
+        title=f"Test: {result['test']['top1']:.1%} of {len(test)} videos",
+    )
+    figures.per_class(
+        folder / "per_class.png", [row for row in per_class if row["videos"]], overall=result["test"]["top1"]
+    )
     paths.METRICS.write_text(json.dumps(result, indent=2) + "\n")
 
     with tracking.reopened(checkpoint.run_id) as tracker:

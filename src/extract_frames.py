@@ -21,7 +21,14 @@ Row = dict[str, str]
 
 
 def extract(
-    names: list[str], *, raw: Path, frames: Path, short_side: int, fps: float, quality: int, processes: int | None
+    names: list[str],
+    *,
+    raw: Path,
+    frames: Path,
+    short_side: int,
+    fps: float,
+    quality: int,
+    processes: int | None,
 ) -> list[Row]:
     """Bring `frames` in line with the videos `names` of `raw` and return the manifest's rows, in order of names."""
     settings = {"short_side": short_side, "fps": fps, "quality": quality}
@@ -38,7 +45,10 @@ def extract(
         keep = {name: row for name, row in done.items() if name not in rows} if len(rows) < len(names) else {}
         manifest = [row for _, row in sorted((keep | rows).items())]
         tables.write(frames / "manifest.csv", manifest, columns=COLUMNS)
-    _remove_others(frames, keep={frame_file(r["video"]) for r in manifest if not r["refused"]} | {"manifest.csv", "settings.json"})
+    _remove_others(
+        frames,
+        keep={frame_file(r["video"]) for r in manifest if not r["refused"]} | {"manifest.csv", "settings.json"},
+    )
     return manifest
 
 
@@ -76,7 +86,14 @@ def _extract_one(
         return _refused(name, sha256, str(error))
     except FileNotFoundError:
         return _refused(name, "", "the file is gone")
-    return {"video": name, "frames": str(count), "height": str(height), "width": str(width), "sha256": sha256, "refused": ""}
+    return {
+        "video": name,
+        "frames": str(count),
+        "height": str(height),
+        "width": str(width),
+        "sha256": sha256,
+        "refused": "",
+    }
 
 
 def _refused(name: str, sha256: str, reason: str) -> Row:

@@ -168,7 +168,9 @@ def load(path: Path, *, overrides: Iterable[str] = ()) -> Params:
     values = _read(path)
     if missing := _missing(values):
         raise command.UserError(
-            "\n".join(f"{path.name}: {key} is missing; `python -m src.params apply` writes every setting" for key in missing)
+            "\n".join(
+                f"{path.name}: {key} is missing; `python -m src.params apply` writes every setting" for key in missing
+            )
         )
     return check(lay_on(values, *map(parse_override, overrides)), source=path.name)
 
@@ -302,7 +304,9 @@ def main() -> None:
     commands.add_parser("show", help="print the settings in force")
     apply_parser = commands.add_parser("apply", help="write defaults + recipes into params.yaml")
     apply_parser.add_argument("recipe", nargs="*", help="a file, or the name of one in recipes/")
-    apply_parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", dest="more", help="override one setting")
+    apply_parser.add_argument(
+        "--set", action="append", default=[], metavar="KEY=VALUE", dest="more", help="override one setting"
+    )
     arguments = parser.parse_args()
     if arguments.command == "apply":
         apply(arguments.recipe, arguments.set + arguments.more, target=arguments.params)

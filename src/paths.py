@@ -35,6 +35,8 @@ HISTORY = ARTIFACTS / "history.csv"
 METRICS = ARTIFACTS / "metrics.json"
 EVALUATION = ARTIFACTS / "evaluation"
 
+ABLATION = MAIN / "artifacts" / "ablation"
+
 STATE = MAIN / ".state"
 MLFLOW_DB = MAIN / "mlflow.db"
 MLFLOW_ARTIFACTS = MAIN / "mlruns"

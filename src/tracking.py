@@ -37,7 +37,10 @@ class Tracker:
                 mlflow.log_metrics(values, step=int(row["epoch"]))
                 self.logged += 1
         except mlflow.MlflowException as error:
-            print(f"warning: MLflow did not take epoch {self.logged + 1}, trying again later: {error}", file=sys.stderr)
+            print(
+                f"warning: MLflow did not take epoch {self.logged + 1}, trying again later: {error}",
+                file=sys.stderr,
+            )
 
     def metrics(self, values: dict[str, float]) -> None:
         """Log final numbers."""

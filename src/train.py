@@ -21,7 +21,8 @@ def main() -> None:
 
     classes = labels.class_names(paths.SPLITS)
     train, val = (
-        manifest.videos(paths.SPLITS / f"{side}.csv", frames=paths.FRAMES, classes=classes)[0] for side in ("train", "val")
+        manifest.videos(paths.SPLITS / f"{side}.csv", frames=paths.FRAMES, classes=classes)[0]
+        for side in ("train", "val")
     )
     extract = params.extract.model_dump(exclude={"on_error"})
     data = manifest.fingerprint([train, val], extract=extract)

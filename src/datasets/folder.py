@@ -1,8 +1,8 @@
 """A folder of labelled videos, or a CSV that lists them → what `download` puts into data/raw.
 
-    FOLDER/CLASS/clip.ext                       one folder a class
-    FOLDER/train|val|test/CLASS/clip.ext        already divided: the division is kept
-    LIST.csv with video,label[,group]           paths relative to the list
+FOLDER/CLASS/clip.ext                       one folder a class
+FOLDER/train|val|test/CLASS/clip.ext        already divided: the division is kept
+LIST.csv with video,label[,group]           paths relative to the list
 """
 
 from __future__ import annotations
@@ -15,9 +15,7 @@ from pathlib import Path
 from src import tables
 from src.command import UserError
 
-EXTENSIONS = frozenset(
-    ".3gp .asf .avi .flv .m2ts .m4v .mkv .mov .mp4 .mpeg .mpg .mts .ogv .ts .vob .webm .wmv".split()
-)
+VIDEO = re.compile(r".+\.(3gp|asf|avi|flv|m2ts|m4v|mkv|mov|mp4|mpeg|mpg|mts|ogv|ts|vob|webm|wmv)", re.IGNORECASE)
 PARTS = {"train": "train", "training": "train", "val": "val", "valid": "val", "validation": "val"} | {
     "test": "test",
     "testing": "test",
@@ -45,7 +43,9 @@ def find(path: Path, *, group: str | None) -> list[Source]:
         raise UserError(f"dataset.path: {path} does not exist")
     sources = _from_list(path) if path.is_file() else _from_folder(path)
     if not sources:
-        raise UserError(f"dataset.path: no video in {path}; expected {path}/CLASS/clip.mp4 or a CSV video,label[,group]")
+        raise UserError(
+            f"dataset.path: no video in {path}; expected {path}/CLASS/clip.mp4 or a CSV video,label[,group]"
+        )
     if group is None:
         return sources
     try:
@@ -76,7 +76,10 @@ def _from_folder(folder: Path) -> list[Source]:
         return [Source(path, label.name, "") for label in below for path in _videos(label)]
     parts = {PARTS[entry.name.lower()] for entry in below}
     if len(parts) < len(below) or "train" not in parts or len(parts) == 1:
-        raise UserError(f"dataset.path: {folder} is divided into {', '.join(e.name for e in below)}; expected train and test, with or without val")
+        raise UserError(
+            f"dataset.path: {folder} is divided into {', '.join(e.name for e in below)}; "
+            "expected train and test, with or without val"
+        )
     # Of two parts the second is what the final number is for; validation is then carved out of train.
     role = {part: "test" if len(parts) == 2 and part == "val" else part for part in parts}
     return [
@@ -89,7 +92,7 @@ def _from_folder(folder: Path) -> list[Source]:
 
 
 def _videos(folder: Path) -> list[Path]:
-    return sorted(p for p in folder.rglob("*") if p.suffix.lower() in EXTENSIONS and not p.name.startswith("."))
+    return sorted(p for p in folder.rglob("*") if VIDEO.fullmatch(p.name) and not p.name.startswith("."))
 
 
 def _from_list(path: Path) -> list[Source]:

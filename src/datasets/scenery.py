@@ -14,10 +14,7 @@ def random_colour(
     rng: np.random.Generator, *, value: tuple[float, float], away_from: tuple[np.ndarray, ...] = ()
 ) -> np.ndarray:
     """The one of a few random colours that stands out most."""
-    tries = [
-        255 * np.array(colorsys.hsv_to_rgb(*rng.uniform((0, 0.2, value[0]), (1, 1, value[1]))))
-        for _ in range(6)
-    ]
+    tries = [255 * np.array(colorsys.hsv_to_rgb(*rng.uniform((0, 0.2, value[0]), (1, 1, value[1])))) for _ in range(6)]
     return max(tries, key=lambda tried: min((np.abs(tried - other).sum() for other in away_from), default=0))
 
 

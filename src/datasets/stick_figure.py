@@ -32,9 +32,7 @@ class Pose:
 
 def standing(moments: int) -> Pose:
     one, two = np.zeros(moments), np.zeros((moments, 2))
-    return Pose(
-        lean=one, bend=one, hip=two, knee=two, arm_out=two, arm_ahead=two, hand_out=two, hand_ahead=two
-    )
+    return Pose(lean=one, bend=one, hip=two, knee=two, arm_out=two, arm_ahead=two, hand_out=two, hand_ahead=two)
 
 
 @dataclass(frozen=True)
@@ -80,9 +78,7 @@ class Stroke:
 
 def _toward(out: np.ndarray, ahead: np.ndarray) -> np.ndarray:
     """(T, 2) angles from hanging straight down → (T, 2, 3) unit vectors (across, up, ahead)."""
-    return np.stack(
-        [LEFT_RIGHT * np.sin(out), -np.cos(out) * np.cos(ahead), np.cos(out) * np.sin(ahead)], axis=-1
-    )
+    return np.stack([LEFT_RIGHT * np.sin(out), -np.cos(out) * np.cos(ahead), np.cos(out) * np.sin(ahead)], axis=-1)
 
 
 def joints(pose: Pose, body: Body, *, yaw: float) -> dict[str, np.ndarray]:
@@ -115,10 +111,7 @@ def joints(pose: Pose, body: Body, *, yaw: float) -> dict[str, np.ndarray]:
     ground[:, 1] = np.minimum(at["ankle"][..., 1], at["toe"][..., 1]).min(axis=1)  # somebody always stands
     if pose.rooted:
         ground[:, 2] = at["ankle"][..., 2].mean(axis=1)
-    return {
-        name: seen(where - (ground if where.ndim == 2 else ground[:, None]), yaw)
-        for name, where in at.items()
-    }
+    return {name: seen(where - (ground if where.ndim == 2 else ground[:, None]), yaw) for name, where in at.items()}
 
 
 def seen(points: np.ndarray, yaw: float) -> np.ndarray:
@@ -134,9 +127,7 @@ def strokes(at: dict[str, np.ndarray], body: Body, look: Look) -> list[Stroke]:
 
     def layer(depth: float, *parts: tuple[np.ndarray, tuple[float, ...], list[np.ndarray]]) -> None:
         shade = np.clip(1 + 5 * depth, 0.65, 1.0)  # tells the far leg from the near one
-        layers.append(
-            (depth, [Stroke(np.stack(line, axis=1), radii, colour * shade) for colour, radii, line in parts])
-        )
+        layers.append((depth, [Stroke(np.stack(line, axis=1), radii, colour * shade) for colour, radii, line in parts]))
 
     for side in (0, 1):
         hip, knee, ankle, toe = (at[name][:, side] for name in ("hip", "knee", "ankle", "toe"))

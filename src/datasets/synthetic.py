@@ -215,9 +215,7 @@ def _sway(course: np.ndarray, take: Take) -> Pose:
 @dataclass(frozen=True)
 class Action:
     pose: Callable[[np.ndarray, Take], Pose]
-    speed: tuple[
-        float, float
-    ]  # slowest and fastest: cycles a second, or if `once` the shares of the clip it takes
+    speed: tuple[float, float]  # slowest and fastest: cycles a second, or if `once` the shares of the clip it takes
     once: bool = False
     backwards: bool = False
     profile: bool = False  # seen from the side, and not from the front

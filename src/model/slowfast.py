@@ -101,9 +101,7 @@ class Pathway(nn.Sequential):
     the channels that arrive from the other pathway before each of the four residual stages.
     """
 
-    def __init__(
-        self, *, depth: int, width: int, stem_kernel: int, kernels: Sequence[int], joins: Sequence[int]
-    ):
+    def __init__(self, *, depth: int, width: int, stem_kernel: int, kernels: Sequence[int], joins: Sequence[int]):
         expansion = 1 if depth == 18 else 4
         channels = [width] + [width * expansion * factor for factor in (1, 2, 4, 8)]
         children = OrderedDict(stem=stem(width, stem_kernel))

@@ -9,7 +9,7 @@ import matplotlib
 import numpy as np
 
 matplotlib.use("Agg")
-import matplotlib.pyplot as plt  # noqa: E402
+import matplotlib.pyplot as plt
 
 TRAIN, VAL, TEST = "#2a6f97", "#e07a1f", "#b5179e"
 
@@ -38,13 +38,27 @@ def confusion(path: Path, counts: np.ndarray, classes: Sequence[str], *, title: 
     figure, axis = plt.subplots(figsize=(size + 0.8, size), layout="constrained")
     image = axis.imshow(shares, cmap="Blues", vmin=0, vmax=1)
     letters = 9 if len(classes) <= 30 else 6
-    axis.set_xticks(range(len(classes)), classes, rotation=90 if len(classes) > 12 else 40, ha="right" if len(classes) <= 12 else "center", fontsize=letters)
+    axis.set_xticks(
+        range(len(classes)),
+        classes,
+        rotation=90 if len(classes) > 12 else 40,
+        ha="right" if len(classes) <= 12 else "center",
+        fontsize=letters,
+    )
     axis.set_yticks(range(len(classes)), classes, fontsize=letters)
     axis.set(xlabel="predicted", ylabel="true", title=title)
     if len(classes) <= 30:
         for row, column in np.argwhere(counts):
             dark = shares[row, column] > 0.5
-            axis.text(column, row, counts[row, column], ha="center", va="center", fontsize=8, color="white" if dark else "black")
+            axis.text(
+                column,
+                row,
+                counts[row, column],
+                ha="center",
+                va="center",
+                fontsize=8,
+                color="white" if dark else "black",
+            )
     figure.colorbar(image, label="share of the true class", fraction=0.046, pad=0.02)
     _save(figure, path)
 

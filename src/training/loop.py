@@ -42,8 +42,8 @@ def train_epoch(
         loss = F.cross_entropy(logits.float(), labels, label_smoothing=label_smoothing)
         if not math.isfinite(value := loss.item()):
             raise UserError(
-                f"the loss is {value} at step {step} of this epoch, with a learning rate of {rate(step):g}: lower train.lr, "
-                "lengthen train.warmup or set train.clip_norm"
+                f"the loss is {value} at step {step} of this epoch, with a learning rate of {rate(step):g}: "
+                "lower train.lr, lengthen train.warmup or set train.clip_norm"
             )
         optimizer.zero_grad()
         loss.backward()
@@ -58,9 +58,7 @@ def train_epoch(
 
 
 @torch.inference_mode()
-def predict(
-    model: nn.Module, videos: Iterable[Tensor], *, device: torch.device, precision: str
-) -> Tensor:
+def predict(model: nn.Module, videos: Iterable[Tensor], *, device: torch.device, precision: str) -> Tensor:
     """Class probabilities `(N, classes)`, the mean of the softmax over each video's views, on the CPU.
 
     `videos` yields all views of one video, `(V, 3, T, H, W)` uint8.

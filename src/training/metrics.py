@@ -53,9 +53,7 @@ def expected_calibration_error(confidence: np.ndarray, hits: np.ndarray) -> floa
     """Mean distance between confidence and accuracy over equally wide bins, weighted by their size."""
     bins = np.minimum((confidence * BINS).astype(int), BINS - 1)
     return float(
-        sum(
-            abs(confidence[bins == b].mean() - hits[bins == b].mean()) * (bins == b).mean() for b in np.unique(bins)
-        )
+        sum(abs(confidence[bins == b].mean() - hits[bins == b].mean()) * (bins == b).mean() for b in np.unique(bins))
     )
 
 

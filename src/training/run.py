@@ -40,8 +40,8 @@ def fit(
     """Train and return the weights of the epoch that did best on `val`, and every epoch's numbers.
 
     `model`, `augment` and `settings` are the sections of params.yaml (the last one is `train`); `mirrored[label]`
-    is what a horizontal flip makes of a label, None forbids flips. `after_epoch` is called with the history so far, also with what a
-    resumed training did before. Raises `UserError` on a loss that is not finite.
+    is what a horizontal flip makes of a label, None forbids flips. `after_epoch` is called with the history so far,
+    also with what a resumed training did before. Raises `UserError` on a loss that is not finite.
     """
     where = choose_device(device)
     torch.manual_seed(settings["seed"])
@@ -104,7 +104,8 @@ def fit(
             best = not history or _merit(row) > max(map(_merit, history))
             history = [*history, row]
             state.save(
-                {"model": network.state_dict(), "optimizer": optimizer.state_dict(), "history": history}, best=best
+                {"model": network.state_dict(), "optimizer": optimizer.state_dict(), "history": history},
+                best=best,
             )
             after_epoch(history)
             bar.write(

@@ -9,7 +9,9 @@ import simplejpeg
 
 def encode(frame: np.ndarray, *, quality: int) -> bytes:
     """`(H, W, 3)` uint8 RGB → JPEG bytes with 4:2:0 chroma, which every player of Motion-JPEG opens."""
-    return simplejpeg.encode_jpeg(np.ascontiguousarray(frame), quality=quality, colorspace="RGB", colorsubsampling="420")
+    return simplejpeg.encode_jpeg(
+        np.ascontiguousarray(frame), quality=quality, colorspace="RGB", colorsubsampling="420"
+    )
 
 
 def decode(data: bytes) -> np.ndarray:

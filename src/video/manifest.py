@@ -16,7 +16,7 @@ COLUMNS = ["video", "frames", "height", "width", "sha256", "refused"]
 
 @dataclass(frozen=True)
 class Video:
-    """One video that has frames: `name` and `group` as in the split lists, `frames` counted, `sha256` of the original."""
+    """A video that has frames: `name` and `group` as in the split lists, `frames` counted, `sha256` of the original."""
 
     name: str
     file: Path

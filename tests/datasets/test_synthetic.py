@@ -110,9 +110,7 @@ def test_a_failure_leaves_nothing_behind(tmp_path, monkeypatch):
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.parametrize(
-    "name", ["v_Jump_g01_c01.avi", "v_Walk_g01.avi", "v_Walk_g01_c01.mp4", "v_Walk_g01_c00.avi"]
-)
+@pytest.mark.parametrize("name", ["v_Jump_g01_c01.avi", "v_Walk_g01.avi", "v_Walk_g01_c01.mp4", "v_Walk_g01_c00.avi"])
 def test_a_wrong_name_is_refused(tmp_path, name):
     with pytest.raises(ValueError, match=re.escape(name)):
         write_clip(tmp_path / name, seed=0)
@@ -125,9 +123,7 @@ def test_a_pair_shares_its_poses_and_its_view(pair):
     assert (one.profile, one.chair, one.once) == (other.profile, other.chair, other.once)
 
 
-@pytest.mark.parametrize(
-    ("label", "reverse"), [p for p in PAIRS if ACTIONS[p[0]].speed == ACTIONS[p[1]].speed]
-)
+@pytest.mark.parametrize(("label", "reverse"), [p for p in PAIRS if ACTIONS[p[0]].speed == ACTIONS[p[1]].speed])
 def test_one_class_is_the_other_one_played_backwards(label, reverse):
     forth, back = act(label, TAKE), act(reverse, TAKE)
     for joint in forth:
@@ -163,9 +159,7 @@ def test_a_mirror_swaps_the_arm_circles(arm):
     expected = joints(ACTIONS["ArmCircleRight"].pose(angle, twin), Body(), yaw=-0.3)
     for joint, where in mirrored.items():
         np.testing.assert_allclose(where[:, ::-1] if where.ndim == 3 else where, expected[joint], atol=1e-12)
-    assert (
-        turns({joint: where[:, ::-1] for joint, where in mirrored.items() if where.ndim == 3}, 1 - arm) < -1
-    )
+    assert turns({joint: where[:, ::-1] for joint, where in mirrored.items() if where.ndim == 3}, 1 - arm) < -1
 
 
 @pytest.mark.parametrize("label", [label for label in CLASSES if ACTIONS[label].once])

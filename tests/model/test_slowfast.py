@@ -87,9 +87,7 @@ def test_logits_are_those_of_pytorchvideo():
         [5.892155759568301, 5.807488127853123, -1.094664519468298, -6.628748260810171, -4.238215900068703],
     ]
     with torch.no_grad():
-        torch.testing.assert_close(
-            model(clip), torch.tensor(expected, dtype=torch.float64), rtol=1e-9, atol=1e-9
-        )
+        torch.testing.assert_close(model(clip), torch.tensor(expected, dtype=torch.float64), rtol=1e-9, atol=1e-9)
 
 
 # (frames - 1) / (slow frames - 1) is 31 / 7 = 4.43, 31 / 3 = 10.33 and 15 / 3 = 5 frames a step.
@@ -129,9 +127,7 @@ def test_the_fast_pathway_sees_the_order_of_frames():
 
 
 @pytest.mark.parametrize("depth", [18, 50, 101])
-@pytest.mark.parametrize(
-    ("frames", "height", "width", "alpha"), [(4, 32, 32, 4), (12, 40, 56, 4), (16, 65, 33, 8)]
-)
+@pytest.mark.parametrize(("frames", "height", "width", "alpha"), [(4, 32, 32, 4), (12, 40, 56, 4), (16, 65, 33, 8)])
 def test_any_clip_that_alpha_divides(depth, frames, height, width, alpha):
     with torch.device("meta"):
         model = SlowFast(classes=7, depth=depth, width=16, alpha=alpha, fusion_kernel=5)
@@ -208,9 +204,7 @@ def test_bfloat16_and_channels_last_give_nearly_the_same_logits():
         torch.testing.assert_close(model(clip), expected, rtol=1e-3, atol=1e-4 * expected.abs().max().item())
         for stage in (*model.slow, *model.fast, *model.fuse):
             stage.register_forward_hook(
-                lambda _, inputs, output: layouts.append(
-                    output.is_contiguous(memory_format=torch.channels_last_3d)
-                )
+                lambda _, inputs, output: layouts.append(output.is_contiguous(memory_format=torch.channels_last_3d))
             )
         with torch.autocast("cpu", torch.bfloat16):
             logits = model(clip)

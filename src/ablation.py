@@ -1,0 +1,211 @@
+"""Several recipes on the same videos, side by side: training accuracy, test accuracy and the gap of each.
+
+    python -m src.ablation default baseline-2019                           on the split in data/splits
+    python -m src.ablation default baseline-2019 --leave-one-group-out     every video is tested once
+
+A recipe is laid over params.yaml; `default` is params.yaml itself. With --leave-one-group-out, meant for small
+datasets, each group is tested by a network that was trained without it, and the answers are pooled. Needs
+data/frames and data/splits (`dvc repro extract_frames split`). What is finished is kept in artifacts/ablation,
+so an interrupted series goes on, also in the middle of a training.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from src import command, paths
+
+if TYPE_CHECKING:
+    from src.params import Params
+    from src.video.manifest import Video
+
+Answers = dict[str, list[dict[str, Any]]]
+"""`train` and `test`: one `{video, group, label, probabilities}` a video; `history`: one row an epoch."""
+
+
+def leave_one_group_out(videos: Sequence[Video], *, val: float) -> dict[str, dict[str, list[Video]]]:
+    """For each group: it is the test side, the next ones by name (a share `val`, at least 1) are validation."""
+    groups = sorted({video.group for video in videos})
+    if len(groups) < 3:
+        raise command.UserError(f"--leave-one-group-out needs 3 groups, and there are {len(groups)}; see dataset.group")
+    held = max(1, round(val * len(groups)))
+    folds = {}
+    for number, group in enumerate(groups):
+        side = {group: "test"} | {groups[(number + 1 + i) % len(groups)]: "val" for i in range(held)}
+        folds[group] = {
+            part: [video for video in videos if side.get(video.group, "train") == part]
+            for part in ("train", "val", "test")
+        }
+    return folds
+
+
+def run_one(
+    params: Params, fold: dict[str, list[Video]], *, classes: list[str], name: dict[str, str], results: Path
+) -> Answers:
+    """Train on one fold; answer its test videos and as many training videos. What is in `results` is not redone."""
+    from src import tracking
+    from src.evaluate import probabilities, sample
+    from src.model.checkpoint import Checkpoint
+    from src.training import run
+    from src.training.state import fingerprint, locked
+    from src.video import labels, manifest
+
+    sections = {section: getattr(params, section).model_dump() for section in ("model", "augment", "train")}
+    mirrored = labels.mirrored_labels(classes, params.dataset.mirror)
+    extract = params.extract.model_dump(exclude={"on_error"})
+    data = manifest.fingerprint(fold.values(), extract=extract)
+    key = fingerprint([sections, params.evaluate.model_dump(), mirrored, classes, data])
+    done = results / f"{name['recipe']}-{name['fold']}-{key}.json"
+    if done.exists():
+        return json.loads(done.read_text())
+    with locked(paths.STATE / "ablation" / key) as state:
+        settings = params.model_dump(exclude={"runtime"})
+        with tracking.run(run_id=state.run_id, settings=settings, tags=name | {"dataset.sha256": data}) as tracker:
+            state.run_id = tracker.run_id
+            weights, history = run.fit(
+                fold["train"],
+                fold["val"],
+                classes=len(classes),
+                mirrored=mirrored,
+                model=sections["model"],
+                augment=sections["augment"],
+                settings=sections["train"],
+                device=params.runtime.device,
+                workers=params.runtime.workers,
+                state=state,
+                after_epoch=tracker.epochs,
+            )
+            checkpoint = Checkpoint(
+                weights,
+                sections["model"],
+                extract,
+                params.train.precision,
+                classes,
+                run.best_epoch(history),
+                tracker.run_id,
+            )
+            answers: Answers = {"history": history}
+            chosen = {
+                "train": sample(fold["train"], len(fold["test"]), seed=params.evaluate.seed),
+                "test": fold["test"],
+            }
+            for side, videos in chosen.items():
+                rows = probabilities(
+                    checkpoint,
+                    videos,
+                    views=params.evaluate.views,
+                    crops=params.evaluate.crops,
+                    device=params.runtime.device,
+                    workers=params.runtime.workers,
+                    title=side,
+                )
+                answers[side] = [
+                    {
+                        "video": v.name,
+                        "group": v.group,
+                        "label": v.label,
+                        "probabilities": row.round(5).tolist(),
+                    }
+                    for v, row in zip(videos, rows, strict=True)
+                ]
+                hits = [row.argmax() == v.label for v, row in zip(videos, rows, strict=True)]
+                tracker.metrics({f"{side}.top1": sum(hits) / len(hits)})
+        results.mkdir(parents=True, exist_ok=True)
+        beside = done.with_name(f".{done.name}")
+        beside.write_text(json.dumps(answers))
+        beside.replace(done)
+        state.discard()
+    return answers
+
+
+def pooled(answers: Sequence[Answers], *, bootstrap: int, seed: int) -> dict[str, Any]:
+    """Each side's headline numbers over all folds, and the gap with a 95 % interval that resamples groups."""
+    import numpy as np
+
+    from src.training import metrics
+
+    result, resampled = {}, {}
+    for number, side in enumerate(("train", "test")):
+        rows = [row for fold in answers for row in fold[side]]
+        probabilities, labels = (
+            np.array([row["probabilities"] for row in rows]),
+            np.array([row["label"] for row in rows]),
+        )
+        groups = [row["group"] for row in rows]
+        result[side] = metrics.summary(probabilities, labels, groups, bootstrap=bootstrap, seed=seed)
+        result[side]["videos"] = len(rows)
+        hits = probabilities.argmax(1) == labels
+        resampled[side] = metrics.resampled_means(hits, groups, times=bootstrap, seed=seed + number)
+    result["gap"] = result["train"]["top1"] - result["test"]["top1"]
+    low, high = np.quantile(resampled["train"] - resampled["test"], [0.025, 0.975])
+    return result | {"gap_low": float(low), "gap_high": float(high)}
+
+
+def headline_table(nets: dict[str, dict[str, Any]]) -> str:
+    """Markdown: a row a net, percentages with 95 % intervals."""
+    lines = ["| Net | Training | Test | Gap, points | Videos tested |", "|---|---|---|---|---|"]
+    for name, net in nets.items():
+        sides = [f"{s['top1']:.1%} ({s['top1_low']:.1%} – {s['top1_high']:.1%})" for s in (net["train"], net["test"])]
+        gap = f"{100 * net['gap']:.1f} ({100 * net['gap_low']:.1f} – {100 * net['gap_high']:.1f})"
+        lines.append(f"| {name} | {sides[0]} | {sides[1]} | {gap} | {net['test']['videos']} |")
+    return "\n".join(lines)
+
+
+def class_table(nets: dict[str, list[Answers]], rows: Sequence[tuple[str, ...]], classes: list[str]) -> str:
+    """Markdown: test accuracy over the videos of the classes in each row, a column a net."""
+    lines = [f"| Test videos of | {' | '.join(nets)} |", "|---|" + "---|" * len(nets)]
+    for names in rows:
+        labels, cells = {classes.index(name) for name in names}, []
+        for answers in nets.values():
+            tested = [row for fold in answers for row in fold["test"] if row["label"] in labels]
+            right = [row["probabilities"].index(max(row["probabilities"])) == row["label"] for row in tested]
+            cells.append(f"{sum(right) / len(right):.1%}" if right else "–")
+        lines.append(f"| {' / '.join(names)} | {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
+def main() -> None:
+    parser = command.parser(__doc__)
+    parser.add_argument("recipe", nargs="+", help="a file, the name of one in recipes/, or default")
+    parser.add_argument("--leave-one-group-out", action="store_true", help="one fold a group instead of data/splits")
+    arguments = parser.parse_args()
+    base = command.settings_of(arguments)
+    from src import params
+    from src.datasets import synthetic
+    from src.video import labels, manifest
+
+    overrides = [params.parse_override(text) for text in arguments.set]
+    classes = labels.class_names(paths.SPLITS)
+    sides = {
+        side: manifest.videos(paths.SPLITS / f"{side}.csv", frames=paths.FRAMES, classes=classes)[0]
+        for side in ("train", "val", "test")
+    }
+    divisions = {"split": sides}
+    if arguments.leave_one_group_out:
+        everything = sorted((video for side in sides.values() for video in side), key=lambda video: video.name)
+        divisions = leave_one_group_out(everything, val=base.split.val)
+    nets = {}
+    for recipe in arguments.recipe:
+        overlay = {} if recipe == "default" else params.read_recipe(recipe)
+        if other := {"dataset", "split", "extract"} & overlay.keys():
+            raise command.UserError(f"{recipe} sets {other.pop()}: recipes are compared on the same videos and frames")
+        settings = params.check(params.lay_on(base.model_dump(), overlay, *overrides), source=recipe)
+        name = Path(recipe).stem
+        answers = []
+        for number, (fold, division) in enumerate(divisions.items(), start=1):
+            print(f"{name}, fold {number} of {len(divisions)}: {fold}", file=sys.stderr)
+            tags = {"recipe": name, "fold": fold}
+            answers.append(run_one(settings, division, classes=classes, name=tags, results=paths.ABLATION))
+        nets[name] = answers
+    settings = {"bootstrap": base.evaluate.bootstrap, "seed": base.evaluate.seed}
+    print("\n" + headline_table({name: pooled(answers, **settings) for name, answers in nets.items()}))
+    rows = synthetic.PAIRS if base.dataset.name == "synthetic" else [(name,) for name in classes]
+    print("\n" + class_table(nets, rows, classes))
+
+
+if __name__ == "__main__":
+    command.run(main)
