@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import argparse
+import errno
+import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -12,6 +14,9 @@ from src import paths
 
 if TYPE_CHECKING:
     from src.params import Params
+
+
+DISK_IS_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 class UserError(Exception):
@@ -59,9 +64,16 @@ def run(main: Callable[[], None]) -> None:
     """Call a command's `main` and turn what the user can mend into one line on stderr."""
     try:
         main()
+        sys.stdout.flush()
     except UserError as error:
         sys.exit(f"error: {error}")
     except KeyboardInterrupt:
         sys.exit("interrupted: the same command goes on from here")
-    except BrokenPipeError:
+    except BrokenPipeError:  # of `| head`; Python would try again to print the rest when it exits
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(1)
+    except OSError as error:
+        if error.errno not in DISK_IS_FULL:
+            raise
+        where = f" in {Path(error.filename).parent}" if error.filename else ""
+        sys.exit(f"error: {error.strerror.lower()}{where}; make room, and the same command goes on from here")

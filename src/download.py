@@ -10,13 +10,13 @@ from __future__ import annotations
 
 import functools
 import json
-import shutil
 import sys
 from pathlib import Path
 
 from src import command, parallel, paths, tables
 
 COLUMNS = ["video", "label", "group", "part"]
+STAMP = "source.json"  # in data/raw: from what the videos there were drawn
 
 
 def synthetic(raw: Path, *, actors: int, clips: int, seed: int, processes: int | None) -> list[dict[str, str]]:
@@ -24,13 +24,11 @@ def synthetic(raw: Path, *, actors: int, clips: int, seed: int, processes: int |
     from src.datasets import synthetic
 
     recipe = {"dataset": "synthetic", "seed": seed, "drawn_by": synthetic.version()}
-    stamp = raw / "source.json"
-    if raw.exists() and (not stamp.exists() or json.loads(stamp.read_text()) != recipe):
-        shutil.rmtree(raw)
-    raw.mkdir(parents=True, exist_ok=True)
-    stamp.write_text(json.dumps(recipe, indent=1) + "\n")
+    stamp, text = raw / STAMP, json.dumps(recipe, indent=1) + "\n"
     names = synthetic.names(actors=actors, clips=clips)
-    _remove_others(raw, keep={*names, stamp.name})
+    _remove_others(raw, keep={*names, STAMP} if stamp.exists() and stamp.read_text() == text else set())
+    raw.mkdir(parents=True, exist_ok=True)
+    stamp.write_text(text)
     missing = [raw / name for name in names if not (raw / name).exists()]
     for path, died in parallel.each(
         functools.partial(synthetic.write_clip, seed=seed), missing, processes=processes, title="drawing"
@@ -41,18 +39,23 @@ def synthetic(raw: Path, *, actors: int, clips: int, seed: int, processes: int |
 
 
 def folder(raw: Path, *, path: Path, group: str | None) -> list[dict[str, str]]:
-    """Link the videos of a folder or list into `raw` and return their inventory."""
+    """Link the videos of a folder or list into `raw` and return their inventory; the videos are left alone.
+
+    Raises `UserError` if they lie in `raw` itself.
+    """
     from src.datasets import folder
 
     sources = folder.find(path, group=group)
+    for source in sources:
+        if source.path.parent.resolve().is_relative_to(raw.resolve()):
+            raise command.UserError(f"dataset.path: {source.path} lies in {raw} itself; move your videos elsewhere")
     names = folder.raw_names(sources)
-    _remove_others(raw, keep=set(names))
-    for name, source in zip(names, sources, strict=True):
-        link, target = raw / name, source.path.resolve()
+    targets = {raw / name: source.path.resolve() for name, source in zip(names, sources, strict=True)}
+    right = {link for link, target in targets.items() if link.is_symlink() and link.readlink() == target}
+    _remove_others(raw, keep={link.relative_to(raw).as_posix() for link in right})
+    for link in targets.keys() - right:
         link.parent.mkdir(parents=True, exist_ok=True)
-        if not (link.is_symlink() and link.readlink() == target):
-            link.unlink(missing_ok=True)
-            link.symlink_to(target)
+        link.symlink_to(targets[link])
     if any(not source.group for source in sources):
         print(
             "warning: no groups are known, so each file is its own. If several clips come from one recording or "
@@ -67,9 +70,14 @@ def folder(raw: Path, *, path: Path, group: str | None) -> list[dict[str, str]]:
 
 
 def _remove_others(raw: Path, *, keep: set[str]) -> None:
-    for path in raw.rglob("*"):
-        if not path.is_dir() and path.relative_to(raw).as_posix() not in keep:
-            path.unlink()
+    """Remove links, and files that were drawn here. Raises `UserError` rather than remove anything else."""
+    drawn = (raw / STAMP).exists()
+    for path in sorted(raw.rglob("*"), key=lambda path: path.name == STAMP):  # last, as it says what may be removed
+        if (path.is_dir() and not path.is_symlink()) or path.relative_to(raw).as_posix() in keep:
+            continue
+        if not (drawn or path.is_symlink() or path.name.startswith(".")):
+            raise command.UserError(f"{path} was put there by hand and would be lost; move it elsewhere")
+        path.unlink()
     for path in sorted(raw.rglob("*"), reverse=True):
         if path.is_dir() and not any(path.iterdir()):
             path.rmdir()

@@ -116,7 +116,7 @@ def main() -> None:
     labels, predicted = np.array([video.label for video in test]), answers["test"].argmax(1)
     counts = metrics.confusion(predicted, labels, classes=len(classes))
     per_class = [
-        {"class": name, "videos": int(row.sum()), "top1": float(row[label] / row.sum()) if row.sum() else 0.0}
+        {"class": name, "videos": int(row.sum()), "top1": float(row[label] / row.sum()) if row.sum() else None}
         for label, (name, row) in enumerate(zip(classes, counts, strict=True))
     ]
     folder = paths.EVALUATION

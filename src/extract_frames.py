@@ -11,6 +11,7 @@ from __future__ import annotations
 import functools
 import hashlib
 import json
+import time
 from pathlib import Path
 
 from src import command, parallel, paths, tables
@@ -18,6 +19,8 @@ from src.command import UserError
 from src.video.manifest import COLUMNS, frame_file
 
 Row = dict[str, str]
+
+SAVE_EVERY = 5.0  # seconds of work that a killed run may lose
 
 
 def extract(
@@ -32,24 +35,25 @@ def extract(
 ) -> list[Row]:
     """Bring `frames` in line with the videos `names` of `raw` and return the manifest's rows, in order of names."""
     settings = {"short_side": short_side, "fps": fps, "quality": quality}
-    done = _already_done(frames, settings)
-    _remove_others(frames, keep={frame_file(name) for name in done} | {"manifest.csv", "settings.json"})
-    (frames / "settings.json").write_text(json.dumps(settings, indent=1) + "\n")
-    work = functools.partial(_extract_one, raw=raw, frames=frames, done=done, **settings)
-    rows = {}
+    stamp = json.dumps(settings | {"made_by": _version()}, indent=1) + "\n"
+    rows = _already_done(frames, names, stamp=stamp)
+    _tidy(frames, rows)
+    # The stamp comes after the rows that it vouches for.
+    _save(frames, rows)
+    (frames / "settings.json").write_text(stamp)
+    work = functools.partial(_extract_one, raw=raw, frames=frames, **settings)
+    saved = time.monotonic()
     try:
-        for name, row in parallel.each(work, names, processes=processes, title="extracting"):
+        tasks = [(name, rows.get(name)) for name in names]
+        for (name, _), row in parallel.each(work, tasks, processes=processes, title="extracting"):
             rows[name] = row if isinstance(row, dict) else _refused(name, "", "the decoder crashed on it")
+            if time.monotonic() - saved > SAVE_EVERY:
+                _save(frames, rows)
+                saved = time.monotonic()
     finally:
-        # Also when interrupted: what has been extracted so far need not be extracted again.
-        keep = {name: row for name, row in done.items() if name not in rows} if len(rows) < len(names) else {}
-        manifest = [row for _, row in sorted((keep | rows).items())]
-        tables.write(frames / "manifest.csv", manifest, columns=COLUMNS)
-    _remove_others(
-        frames,
-        keep={frame_file(r["video"]) for r in manifest if not r["refused"]} | {"manifest.csv", "settings.json"},
-    )
-    return manifest
+        _save(frames, rows)
+    _tidy(frames, rows)
+    return [rows[name] for name in sorted(names)]
 
 
 def check(rows: list[Row], *, on_error: str) -> None:
@@ -60,7 +64,7 @@ def check(rows: list[Row], *, on_error: str) -> None:
     labels = {row["video"].split("/")[0] for row in rows}
     lost = sorted(labels - {row["video"].split("/")[0] for row in rows if not row["refused"]})
     if lost:
-        raise UserError(f"class {lost[0]} has lost all its videos (named above); mend or replace them")
+        raise UserError(f"class {', '.join(lost)} has lost all its videos (named above); mend or replace them")
     if refused and on_error == "fail":
         raise UserError(
             f"{len(refused)} of {len(rows)} videos could not be read (named above); mend or remove them, "
@@ -69,23 +73,26 @@ def check(rows: list[Row], *, on_error: str) -> None:
 
 
 def _extract_one(
-    name: str, *, raw: Path, frames: Path, done: dict[str, Row], short_side: int, fps: float, quality: int
+    task: tuple[str, Row | None], *, raw: Path, frames: Path, short_side: int, fps: float, quality: int
 ) -> Row:
+    """The manifest's row of a video; `task` is its name and the row of what is there already."""
     from src.video import store
     from src.video.decode import UnreadableVideoError, read_frames
 
+    name, done = task
     source = raw / name
     try:
         with source.open("rb") as file:
             sha256 = hashlib.file_digest(file, "sha256").hexdigest()
-        if name in done and done[name]["sha256"] == sha256:
-            return done[name]
+    except OSError as error:
+        return _refused(name, "", "the file is gone" if isinstance(error, FileNotFoundError) else error.strerror)
+    if done and done["sha256"] == sha256:
+        return done
+    try:
         decoded = read_frames(source, short_side=short_side, fps=fps)
         count, height, width = store.write(frames / frame_file(name), decoded, fps=fps, quality=quality)
     except UnreadableVideoError as error:
         return _refused(name, sha256, str(error))
-    except FileNotFoundError:
-        return _refused(name, "", "the file is gone")
     return {
         "video": name,
         "frames": str(count),
@@ -100,17 +107,29 @@ def _refused(name: str, sha256: str, reason: str) -> Row:
     return {"video": name, "frames": "0", "height": "0", "width": "0", "sha256": sha256, "refused": reason}
 
 
-def _already_done(frames: Path, settings: dict[str, float]) -> dict[str, Row]:
-    """Rows of the last manifest whose frame files are there, if it was made with the same settings."""
-    written = frames / "settings.json"
-    if not written.exists() or json.loads(written.read_text()) != settings or not (frames / "manifest.csv").exists():
+def _version() -> str:
+    """A fingerprint of the code that makes frames: other code may make others of the same video."""
+    sources = (Path(__file__).with_name("video") / name for name in ("decode.py", "jpeg.py", "store.py"))
+    return hashlib.sha256(b"".join(source.read_bytes() for source in sources)).hexdigest()
+
+
+def _already_done(frames: Path, names: list[str], *, stamp: str) -> dict[str, Row]:
+    """Rows of the last manifest for `names` whose frame files are there, if it was made in the same way."""
+    written, manifest = frames / "settings.json", frames / "manifest.csv"
+    if not (manifest.exists() and written.exists() and written.read_text() == stamp):
         return {}
-    rows = tables.read(frames / "manifest.csv", columns=COLUMNS)
-    return {row["video"]: row for row in rows if not row["refused"] and (frames / frame_file(row["video"])).exists()}
+    rows = {row["video"]: row for row in tables.read(manifest, columns=COLUMNS) if not row["refused"]}
+    return {name: rows[name] for name in names if name in rows and (frames / frame_file(name)).exists()}
 
 
-def _remove_others(frames: Path, *, keep: set[str]) -> None:
-    frames.mkdir(parents=True, exist_ok=True)
+def _save(frames: Path, rows: dict[str, Row]) -> None:
+    tables.write(frames / "manifest.csv", [rows[name] for name in sorted(rows)], columns=COLUMNS)
+
+
+def _tidy(frames: Path, rows: dict[str, Row]) -> None:
+    """Remove what belongs to none of `rows`."""
+    keep = {frame_file(row["video"]) for row in rows.values() if not row["refused"]}
+    keep |= {"manifest.csv", "settings.json"}
     for path in frames.rglob("*"):
         if path.is_file() and path.relative_to(frames).as_posix() not in keep:
             path.unlink()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import multiprocessing
 import os
 import signal
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
@@ -27,22 +28,25 @@ def each(
     count = min(len(items), processes or len(os.sched_getaffinity(0)))
     with tqdm(total=len(items), desc=title, unit="video", disable=None if items else True) as bar:
         left = list(items)
-        for item, result in _run(function, left, processes=count):
-            if not isinstance(result, BrokenProcessPool):
-                left.remove(item)
+        while left:
+            for item, result in _run(function, left, processes=count):
+                if not isinstance(result, BrokenProcessPool):
+                    left.remove(item)
+                    bar.update()
+                    yield item, result
+            # One death breaks the pool for all that wait in it. Its item was among those handed out: one to each
+            # worker, as many to their queue and one more. Alone, each of these shows whether it is the one that kills.
+            suspects, left = left[: 2 * count + 1], left[2 * count + 1 :]
+            for item in suspects:
+                yield next(_run(function, [item], processes=1))
                 bar.update()
-                yield item, result
-        # One death breaks the pool for all that wait in it: alone, each shows whether it is the one that kills.
-        for item in left:
-            yield next(_run(function, [item], processes=1))
-            bar.update()
 
 
 def _run(function: Callable[[Item], Result], items: Sequence[Item], *, processes: int) -> Iterator[tuple]:
     if not items:
         return
     context = multiprocessing.get_context("spawn")
-    pool = ProcessPoolExecutor(processes, mp_context=context, initializer=_leave_interrupts_to_the_parent)
+    pool = ProcessPoolExecutor(processes, mp_context=context, initializer=_follow_the_parent)
     try:
         futures: dict[Future, Item] = {pool.submit(function, item): item for item in items}
         for future in as_completed(futures):
@@ -52,5 +56,12 @@ def _run(function: Callable[[Item], Result], items: Sequence[Item], *, processes
         pool.shutdown(cancel_futures=True)
 
 
-def _leave_interrupts_to_the_parent() -> None:
+def _follow_the_parent() -> None:
+    """Leave Ctrl-C to the parent, and end with it also when it is killed."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    threading.Thread(target=_end_with_the_parent, daemon=True).start()
+
+
+def _end_with_the_parent() -> None:
+    multiprocessing.parent_process().join()
+    os._exit(1)

@@ -8,6 +8,7 @@
 
 from __future__ import annotations
 
+import argparse
 import difflib
 import os
 from collections.abc import Iterable
@@ -15,7 +16,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from src import command, paths
 
@@ -27,7 +28,7 @@ Count = Annotated[int, Field(ge=1)]
 class Section(BaseModel):
     """A section of params.yaml. Keys are spelled out in full there; the values here are the defaults."""
 
-    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True, allow_inf_nan=False)
 
 
 class Dataset(Section):
@@ -38,6 +39,14 @@ class Dataset(Section):
     actors: Annotated[int, Field(ge=3, le=99)] = 16
     clips: Annotated[int, Field(ge=1, le=99)] = 3
     seed: Annotated[int, Field(ge=0)] = 2019
+
+    @field_validator("mirror", mode="before")
+    @classmethod
+    def _pairs_or_forbid(cls, value: Any) -> Any:
+        pairs = isinstance(value, dict) and all(isinstance(name, str) for pair in value.items() for name in pair)
+        if not (pairs or value == "forbid"):
+            raise ValueError(f"dataset.mirror {value!r} is neither `forbid` nor pairs of classes, e.g. {{Left: Right}}")
+        return value
 
     @model_validator(mode="after")
     def _path_goes_with_folder(self) -> Dataset:
@@ -166,13 +175,14 @@ def load(path: Path, *, overrides: Iterable[str] = ()) -> Params:
     Raises `UserError` with one line for each wrong, unknown or missing setting.
     """
     values = _read(path)
+    params = check(lay_on(values, *map(parse_override, overrides)), source=path.name)
     if missing := _missing(values):
         raise command.UserError(
             "\n".join(
                 f"{path.name}: {key} is missing; `python -m src.params apply` writes every setting" for key in missing
             )
         )
-    return check(lay_on(values, *map(parse_override, overrides)), source=path.name)
+    return params
 
 
 def check(values: dict[str, Any], *, source: str) -> Params:
@@ -197,7 +207,7 @@ def lay_on(values: dict[str, Any], *overlays: dict[str, Any]) -> dict[str, Any]:
 
 
 def parse_override(text: str) -> dict[str, Any]:
-    """`train.lr=1e-3` → `{"train": {"lr": 0.001}}`; the value is YAML, but any way to write a number is one."""
+    """`train.lr=1e-3` → `{"train": {"lr": 0.001}}`; the value is YAML, but any bare number is one."""
     key, equals, value = text.partition("=")
     section, dot, name = key.strip().partition(".")
     if not (equals and dot and section and name):
@@ -205,42 +215,55 @@ def parse_override(text: str) -> dict[str, Any]:
     try:
         parsed = yaml.safe_load(value)
     except yaml.YAMLError:
-        raise command.UserError(f"--set {text}: {value!r} is not a YAML value") from None
-    number = _number(parsed) if isinstance(parsed, str) else None
+        raise command.UserError(f"--set {text}: not a YAML value; put text in quotes: '{key}=\"…\"'") from None
+    number = _number(value) if isinstance(parsed, str) else None
     return {section: {name: parsed if number is None else number}}
 
 
 def read_recipe(name: str | Path) -> dict[str, Any]:
     """A recipe's settings: a path, or the bare name of a file in `recipes/`."""
     path = Path(name)
-    if not path.exists() and (paths.RECIPES / f"{name}.yaml").exists():
+    if not path.is_file() and (paths.RECIPES / f"{name}.yaml").exists():
         path = paths.RECIPES / f"{name}.yaml"
     return _read(path)
 
 
 def apply(recipes: Iterable[str | Path], overrides: Iterable[str], *, target: Path) -> Params:
     """Defaults + recipes + overrides → `target`, whose comments and layout stay."""
-    from ruamel.yaml import YAML
+    from ruamel.yaml import YAML, YAMLError
 
     layers = [*map(read_recipe, recipes), *map(parse_override, overrides)]
-    params = check(lay_on({}, *layers), source="recipe")
+    params = check(lay_on({}, *layers), source=" + ".join(["defaults", *map(str, recipes)]))
     round_trip = YAML()
     round_trip.width = 200
-    round_trip.representer.add_representer(
-        type(None), lambda representer, _: representer.represent_scalar("tag:yaml.org,2002:null", "null")
-    )
-    document = round_trip.load(target.read_text()) if target.exists() else {}
-    for section, values in params.model_dump().items():
-        known = document.setdefault(section, {})
+    tag, add = "tag:yaml.org,2002:", round_trip.representer.add_representer
+    add(type(None), lambda writer, _: writer.represent_scalar(f"{tag}null", "null"))
+    add(float, lambda writer, number: writer.represent_scalar(f"{tag}float", _written(number)))
+    # As `load` reads it: to ruamel.yaml, 1e-3 is a number.
+    before = _read(target) if target.exists() else {}
+    try:
+        document = round_trip.load(target.read_text()) if before else {}
+    except YAMLError as error:
+        raise _not_yaml(target, error) from None
+    settings = params.model_dump()
+    for section in [name for name in document if name not in settings]:
+        del document[section]
+    for section, values in settings.items():
+        if not isinstance(before.get(section), dict):
+            before[section] = document[section] = {}
+        known = document[section]
         for key in [key for key in known if key not in values]:
             del known[key]
         for key, value in values.items():
-            if key not in known or known[key] != value:
+            if key not in known or before[section].get(key) != value:
                 known[key] = _flow(value)
     beside = target.with_name(f".{target.name}.new")
-    with beside.open("w") as file:
-        round_trip.dump(document, file)
-    beside.replace(target)
+    try:
+        with beside.open("w") as file:
+            round_trip.dump(document, file)
+        beside.replace(target)
+    finally:
+        beside.unlink(missing_ok=True)
     return params
 
 
@@ -260,11 +283,15 @@ def _read(path: Path) -> dict[str, Any]:
         values = yaml.safe_load(path.read_text())
     except FileNotFoundError:
         raise command.UserError(f"{path}: no such file") from None
-    except yaml.YAMLError as error:
-        raise command.UserError(f"{path}: not valid YAML: {' '.join(str(error).split())}") from None
+    except (yaml.YAMLError, OSError, UnicodeDecodeError) as error:
+        raise _not_yaml(path, error) from None
     if not isinstance(values, dict):
         raise command.UserError(f"{path}: expected sections with settings, e.g. `train:` with `lr: 0.02` below it")
     return values
+
+
+def _not_yaml(path: Path, error: Exception) -> command.UserError:
+    return command.UserError(f"{path}: not valid YAML: {' '.join(str(error).split())}")
 
 
 def _missing(values: dict[str, Any]) -> list[str]:
@@ -286,8 +313,9 @@ def _explain(error: dict[str, Any]) -> str:
         siblings = Params.model_fields if len(keys) == 1 else Params.model_fields[keys[0]].annotation.model_fields
         near = difflib.get_close_matches(keys[-1], siblings, n=1)
         return f"{key}: unknown setting" + (f"; did you mean {'.'.join([*keys[:-1], near[0]])}?" if near else "")
-    if isinstance(given, str) and (number := _number(given)) is not None:
-        return f"{key}: {given!r} is text to YAML, which wants a point in a number: write {number!r} or {number:.1e}"
+    if error["type"] == "float_type" and isinstance(given, str) and (number := _number(given)) is not None:
+        right = _written(number)
+        return f"{key}: {given!r} is text to YAML, which wants a point and no quotes in a number: write {right}"
     return f"{key}: {message[0].lower()}{message[1:]}, not {given!r}"
 
 
@@ -298,18 +326,25 @@ def _number(text: str) -> float | None:
         return None
 
 
+def _written(number: float) -> str:
+    """A number so that YAML reads a number, also before version 1.2: 1e-05 would be text."""
+    text = repr(number)
+    return text if "." in text else text.replace("e", ".0e")
+
+
 def main() -> None:
     parser = command.parser(__doc__)
     commands = parser.add_subparsers(dest="command", required=True, metavar="show | apply")
-    commands.add_parser("show", help="print the settings in force")
+    show_parser = commands.add_parser("show", help="print the settings in force")
     apply_parser = commands.add_parser("apply", help="write defaults + recipes into params.yaml")
     apply_parser.add_argument("recipe", nargs="*", help="a file, or the name of one in recipes/")
-    apply_parser.add_argument(
-        "--set", action="append", default=[], metavar="KEY=VALUE", dest="more", help="override one setting"
-    )
+    for each in (show_parser, apply_parser):
+        each.add_argument("--params", type=Path, default=argparse.SUPPRESS, metavar="FILE", help="as before")
+        each.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", dest="more", help="as before")
     arguments = parser.parse_args()
+    arguments.set += arguments.more
     if arguments.command == "apply":
-        apply(arguments.recipe, arguments.set + arguments.more, target=arguments.params)
+        apply(arguments.recipe, arguments.set, target=arguments.params)
         print(f"{os.path.relpath(arguments.params)}: defaults" + "".join(f" + {name}" for name in arguments.recipe))
     else:
         params = command.settings_of(arguments)

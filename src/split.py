@@ -49,7 +49,8 @@ def merge_identical(rows: list[Row], raw: Path) -> tuple[list[Row], list[tuple[s
     """
     by_size = defaultdict(list)
     for row in rows:
-        by_size[(raw / row["video"]).stat().st_size].append(row)
+        if (raw / row["video"]).exists():  # what is gone is named when frames are extracted
+            by_size[(raw / row["video"]).stat().st_size].append(row)
     by_content = defaultdict(list)
     for size, alike in by_size.items():
         for row in alike if len(alike) > 1 and size else []:
@@ -108,10 +109,10 @@ def _check(sides: dict[str, list[Row]], *, labels: Iterable[str]) -> None:
     where: dict[str, str] = {}
     for side, rows in sides.items():
         if missing := sorted(set(labels) - {row["label"] for row in rows}):
-            raise UserError(
-                f"class {missing[0]} has no video in {side}: its groups also hold other classes and could not be "
-                "divided; try another split.seed, or add videos of other recordings"
-            )
+            why = "its groups also hold other classes and could not be divided; try another split.seed"
+            if any(row["part"] == side for row in rows):
+                why = "the dataset's own division has none there"
+            raise UserError(f"class {missing[0]} has no video in {side}: {why}, or add videos of other recordings")
         for row in rows:
             if where.setdefault(row["group"], side) != side:
                 raise UserError(

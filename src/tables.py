@@ -18,6 +18,7 @@ def read(path: Path, *, columns: Iterable[str] = ()) -> list[dict[str, str]]:
     try:
         with path.open(newline="", encoding="utf-8-sig") as file:
             reader = csv.DictReader(file, strict=True)
+            reader.fieldnames = [name.strip() for name in reader.fieldnames or []]
             rows = list(reader)
     except FileNotFoundError:
         raise UserError(f"{path}: no such file") from None
@@ -35,8 +36,11 @@ def write(path: Path, rows: Iterable[Mapping[str, Any]], *, columns: list[str]) 
     """Write `rows` beside `path` and rename, so that the table is whole or as it was."""
     path.parent.mkdir(parents=True, exist_ok=True)
     beside = path.with_name(f".{path.name}.new")
-    with beside.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.DictWriter(file, columns, lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(rows)
-    beside.replace(path)
+    try:
+        with beside.open("w", newline="", encoding="utf-8") as file:
+            writer = csv.DictWriter(file, columns, lineterminator="\n")
+            writer.writeheader()
+            writer.writerows(rows)
+        beside.replace(path)
+    finally:
+        beside.unlink(missing_ok=True)

@@ -7,6 +7,7 @@ what it did not take is sent with the next epoch.
 
 from __future__ import annotations
 
+import logging
 import os
 import subprocess
 import sys
@@ -102,6 +103,7 @@ def _configured() -> Any:
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")
     import mlflow
 
+    logging.getLogger("mlflow").setLevel(logging.WARNING)
     name = os.environ.get("MLFLOW_EXPERIMENT_NAME", "slowfast")
     local = not os.environ.get("MLFLOW_TRACKING_URI")
     if local:

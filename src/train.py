@@ -8,6 +8,8 @@ the one of the epoch that did best on validation; test videos are not looked at.
 
 from __future__ import annotations
 
+import shutil
+
 from src import command, paths, tables
 
 
@@ -47,15 +49,20 @@ def main() -> None:
                 after_epoch=tracker.epochs,
             )
             best = run.best_epoch(history)
-            Checkpoint(
-                weights=weights,
-                model=sections["model"],
-                extract=extract,
-                precision=params.train.precision,
-                classes=classes,
-                epoch=best,
-                run_id=tracker.run_id,
-            ).save(paths.MODEL)
+            last = state.load("cpu")["model"]
+            for name, weights, epoch in (("best", weights, best), ("last", last, len(history))):
+                path = state.folder / f"checkpoints/{name}.pt"
+                Checkpoint(
+                    weights=weights,
+                    model=sections["model"],
+                    extract=extract,
+                    precision=params.train.precision,
+                    classes=classes,
+                    epoch=epoch,
+                    run_id=tracker.run_id,
+                ).save(path)
+                tracker.file(path, "checkpoints")
+            shutil.copy(state.folder / "checkpoints/best.pt", paths.MODEL)
             tables.write(paths.HISTORY, history, columns=list(history[0]))
             tracker.metrics({"best_epoch": best})
         state.discard()

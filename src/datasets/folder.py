@@ -7,6 +7,7 @@ LIST.csv with video,label[,group]           paths relative to the list
 
 from __future__ import annotations
 
+import os
 import re
 from collections import Counter
 from dataclasses import dataclass
@@ -56,26 +57,28 @@ def find(path: Path, *, group: str | None) -> list[Source]:
 
 
 def raw_names(sources: list[Source]) -> list[str]:
-    """`CLASS/NAME.ext` for each source; names that differ only in folder or extension get their folder in front."""
+    """`CLASS/NAME.ext` for each source; names that differ only in folder or extension get their folders in front."""
+    root = os.path.commonpath([source.path.parent.resolve() for source in sources])
     keys = Counter((source.label, source.path.stem) for source in sources)
     names = []
     for source in sources:
         name = source.path.name
         if keys[source.label, source.path.stem] > 1:
-            name = f"{source.path.parent.name}__{source.path.stem}_{source.path.suffix[1:]}{source.path.suffix}"
+            folders = source.path.parent.resolve().relative_to(root).parts
+            name = "__".join([*folders, f"{source.path.stem}_{source.path.suffix[1:]}{source.path.suffix}"])
         names.append(f"{source.label}/{name}")
-    if repeated := [name for name, times in Counter(names).items() if times > 1]:
-        raise UserError(f"dataset.path: two videos would both be {repeated[0]} in data/raw; rename one of them")
+    if repeated := [stem for stem, times in Counter(name.rpartition(".")[0] for name in names).items() if times > 1]:
+        raise UserError(f"dataset.path: two videos would both be {repeated[0]} in data/raw; rename or remove one")
     return names
 
 
 def _from_folder(folder: Path) -> list[Source]:
-    below = sorted(entry for entry in folder.iterdir() if entry.is_dir() and not entry.name.startswith("."))
-    divided = bool(below) and all(entry.name.lower() in PARTS for entry in below)
-    if not divided:
+    below = _folders(folder)
+    parts = {PARTS.get(entry.name.lower()) for entry in below}
+    # One class may well be called `training`; with a `test` beside it, it is a division.
+    if not parts or (None in parts and len(parts) <= 2):
         return [Source(path, label.name, "") for label in below for path in _videos(label)]
-    parts = {PARTS[entry.name.lower()] for entry in below}
-    if len(parts) < len(below) or "train" not in parts or len(parts) == 1:
+    if None in parts or len(parts) < len(below) or "train" not in parts or len(parts) == 1:
         raise UserError(
             f"dataset.path: {folder} is divided into {', '.join(e.name for e in below)}; "
             "expected train and test, with or without val"
@@ -85,20 +88,24 @@ def _from_folder(folder: Path) -> list[Source]:
     return [
         Source(path, label.name, "", role[PARTS[entry.name.lower()]])
         for entry in below
-        for label in sorted(entry.iterdir())
-        if label.is_dir()
+        for label in _folders(entry)
         for path in _videos(label)
     ]
 
 
+def _folders(folder: Path) -> list[Path]:
+    return sorted(entry for entry in folder.iterdir() if entry.is_dir() and not entry.name.startswith("."))
+
+
 def _videos(folder: Path) -> list[Path]:
-    return sorted(p for p in folder.rglob("*") if VIDEO.fullmatch(p.name) and not p.name.startswith("."))
+    files = (path for path in folder.rglob("*") if not path.is_dir() and not path.name.startswith("."))
+    return sorted(path for path in files if VIDEO.fullmatch(path.name))
 
 
 def _from_list(path: Path) -> list[Source]:
     sources = []
     for number, row in enumerate(tables.read(path, columns=["video", "label"]), start=2):
-        video, label = path.parent / row["video"], row["label"].strip()
+        video, label = path.parent / row["video"].strip(), row["label"].strip()
         if not video.is_file():
             raise UserError(f"{path}: row {number}: no file {video}")
         if not label or "/" in label or label.startswith("."):

@@ -46,8 +46,11 @@ class Checkpoint:
             return cls(**torch.load(path, map_location="cpu", weights_only=True))
         except FileNotFoundError:
             raise UserError(f"{path}: no such file; `dvc repro` trains a model") from None
+        except OSError as error:
+            raise UserError(f"{path}: {error.strerror}") from None
         except Exception as error:
-            raise UserError(f"{path}: not a model of this pipeline: {error}") from error
+            # Without PyTorch's message: it advises to read the file without this check, and so to run what is in it.
+            raise UserError(f"{path}: not a model of this pipeline, or damaged; `dvc repro` trains one") from error
 
 
 def build(model: dict[str, Any], *, classes: int) -> SlowFast:

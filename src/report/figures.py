@@ -10,6 +10,8 @@ import numpy as np
 
 matplotlib.use("Agg")
 import matplotlib.pyplot as plt
+from matplotlib.colors import PowerNorm
+from matplotlib.ticker import MaxNLocator
 
 TRAIN, VAL, TEST = "#2a6f97", "#e07a1f", "#b5179e"
 
@@ -17,62 +19,64 @@ TRAIN, VAL, TEST = "#2a6f97", "#e07a1f", "#b5179e"
 def curves(path: Path, history: Sequence[dict[str, float]], *, best: int) -> None:
     """Loss and accuracy by epoch, training and validation; the epoch that was kept is marked."""
     epochs = [row["epoch"] for row in history]
-    figure, (left, right) = plt.subplots(1, 2, figsize=(11, 4), layout="constrained")
+    figure, (left, right) = plt.subplots(1, 2, figsize=(11, 4.3), layout="constrained")
     for axis, key, scale in ((left, "loss", 1), (right, "top1", 100)):
         for side, colour, name in (("train", TRAIN, "training, augmented clips"), ("val", VAL, "validation")):
-            axis.plot(epochs, [row[f"{side}_{key}"] * scale for row in history], color=colour, lw=2, label=name)
+            values = [row[f"{side}_{key}"] * scale for row in history]
+            axis.plot(epochs, values, color=colour, lw=2, label=name, marker="o", markevery=[epochs.index(best)])
         axis.axvline(best, color="grey", lw=1, ls=":", label=f"kept: epoch {best}")
-        axis.set(xlabel="epoch", xlim=(1, max(2, epochs[-1])))
+        axis.xaxis.set_major_locator(MaxNLocator(integer=True))
+        axis.set(xlabel="epoch", xlim=(0, epochs[-1] + 1))
         axis.grid(alpha=0.25)
         axis.spines[["top", "right"]].set_visible(False)
     left.set(title="Loss", ylim=(0, None))
     right.set(title="Accuracy (%)", ylim=(0, 101))
-    right.legend(frameon=False, loc="lower right")
+    figure.legend(*right.get_legend_handles_labels(), frameon=False, ncols=3, loc="outside lower center")
     _save(figure, path)
 
 
 def confusion(path: Path, counts: np.ndarray, classes: Sequence[str], *, title: str) -> None:
     """`(classes, classes)` counts, rows the true class, coloured by the share of the row; legible for 101 classes."""
     shares = counts / np.maximum(counts.sum(1, keepdims=True), 1)
+    few = len(classes) <= 12
     size = max(5.5, 0.19 * len(classes) + 2.5)
-    figure, axis = plt.subplots(figsize=(size + 0.8, size), layout="constrained")
-    image = axis.imshow(shares, cmap="Blues", vmin=0, vmax=1)
-    letters = 9 if len(classes) <= 30 else 6
-    axis.set_xticks(
-        range(len(classes)),
-        classes,
-        rotation=90 if len(classes) > 12 else 40,
-        ha="right" if len(classes) <= 12 else "center",
-        fontsize=letters,
-    )
-    axis.set_yticks(range(len(classes)), classes, fontsize=letters)
-    axis.set(xlabel="predicted", ylabel="true", title=title)
-    if len(classes) <= 30:
-        for row, column in np.argwhere(counts):
-            dark = shares[row, column] > 0.5
-            axis.text(
-                column,
-                row,
-                counts[row, column],
-                ha="center",
-                va="center",
-                fontsize=8,
-                color="white" if dark else "black",
-            )
-    figure.colorbar(image, label="share of the true class", fraction=0.046, pad=0.02)
+    figure, axis = plt.subplots(figsize=(size + 0.8, size), layout="compressed")
+    # The square root of the share: one video in forty confused is still to be seen.
+    image = axis.imshow(shares, cmap="Blues", norm=PowerNorm(0.5, 0, 1))
+    names = {"fontsize": 9 if len(classes) <= 30 else 8}
+    axis.set_xticks(range(len(classes)), classes, rotation=40 if few else 90, ha="right" if few else "center", **names)
+    axis.set_yticks(range(len(classes)), classes, **names)
+    axis.set_xlabel("predicted", fontsize=10 + size / 4)
+    axis.set_ylabel("true", fontsize=10 + size / 4)
+    axis.set_title(title, fontsize=10 + size / 4)
+    between = np.arange(len(classes) - 1) + 0.5
+    axis.set_xticks(between, minor=True)
+    axis.set_yticks(between, minor=True)
+    axis.grid(which="minor", color="white" if few else "#dfe8f1", lw=0.6)
+    axis.tick_params(which="minor", length=0)
+    for row, column in np.argwhere(counts):
+        colour = "white" if shares[row, column] > 0.3 else "black"
+        number = {"fontsize": 9 if few else 6, "ha": "center", "va": "center", "color": colour}
+        axis.text(column, row, counts[row, column], **number)
+    figure.colorbar(image, label="share of the true class", aspect=40, fraction=0.03, pad=0.01)
     _save(figure, path)
 
 
 def per_class(path: Path, rows: Sequence[dict[str, float | str]], *, overall: float) -> None:
     """Accuracy of every class, worst first, against the accuracy over all videos."""
     rows = sorted(rows, key=lambda row: (-row["top1"], row["class"]))
-    figure, axis = plt.subplots(figsize=(7, max(2.5, 0.24 * len(rows) + 1.2)), layout="constrained")
-    axis.barh([row["class"] for row in rows], [row["top1"] * 100 for row in rows], color=TEST, height=0.7)
-    axis.axvline(overall * 100, color="black", lw=1, ls=":", label=f"all videos: {overall:.1%}")
+    figure, axis = plt.subplots(figsize=(7, 0.24 * len(rows) + 1.2), layout="constrained")
+    bars = axis.barh([row["class"] for row in rows], [row["top1"] * 100 for row in rows], color=TEST, height=0.7)
+    right = [f"{round(row['top1'] * row['videos'])} of {row['videos']}" for row in rows]
+    # A white ground hides the dotted line where a number stands on it.
+    ground = {"facecolor": "white", "edgecolor": "none", "pad": 0.5}
+    axis.bar_label(bars, right, padding=4, fontsize=7, color="dimgrey", bbox=ground)
+    axis.axvline(overall * 100, color="black", lw=1, ls=":")
+    everywhere = {"transform": axis.get_xaxis_transform(), "ha": "center", "va": "bottom", "fontsize": 9}
+    axis.text(overall * 100, 1.0, f"all videos: {overall:.1%}", **everywhere)
     axis.set(xlabel="test accuracy (%)", xlim=(0, 100), ylim=(-0.6, len(rows) - 0.4))
-    axis.tick_params(axis="y", labelsize=9 if len(rows) <= 30 else 6)
+    axis.tick_params(axis="y", labelsize=9 if len(rows) <= 30 else 8)
     axis.spines[["top", "right"]].set_visible(False)
-    axis.legend(frameon=False, loc="upper center", bbox_to_anchor=(0.5, 1.0 + 0.9 / (0.24 * len(rows) + 1.2)))
     _save(figure, path)
 
 

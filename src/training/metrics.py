@@ -62,8 +62,8 @@ def resampled_means(values: np.ndarray, groups: Sequence[str], *, times: int, se
     _, index = np.unique(np.asarray(groups), return_inverse=True)
     sums, sizes = np.bincount(index, weights=values), np.bincount(index)
     rng = np.random.default_rng(seed)
-    draws = rng.multinomial(len(sizes), np.full(len(sizes), 1 / len(sizes)), size=times)
-    return draws @ sums / (draws @ sizes)
+    draws = (rng.integers(len(sizes), size=len(sizes)) for _ in range(times))
+    return np.array([sums[draw].sum() / sizes[draw].sum() for draw in draws])
 
 
 def confusion(predicted: np.ndarray, labels: np.ndarray, *, classes: int) -> np.ndarray:

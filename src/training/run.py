@@ -71,8 +71,8 @@ def fit(
         after_epoch(history)
 
     epochs, steps = settings["epochs"], len(stream)
-    total = epochs * steps * settings["batch"]
-    with tqdm(total=total, initial=len(history) * steps * settings["batch"], unit="clip", disable=None) as bar:
+    per_epoch = steps * min(settings["batch"], len(clips))
+    with tqdm(total=epochs * per_epoch, initial=len(history) * per_epoch, unit="clip", disable=None) as bar:
         for epoch in range(len(history), epochs):
             # Dropout draws from a generator that each epoch seeds, so that a resumed epoch is the same epoch.
             torch.manual_seed(settings["seed"] * 100_003 + epoch)
@@ -132,5 +132,7 @@ def loader(dataset: Dataset, *, workers: int, device: torch.device, **options: A
         num_workers=min(workers, len(dataset)),
         persistent_workers=workers > 0,
         pin_memory=device.type == "cuda",
+        # Its own generator: otherwise it draws from dropout's, and only in the epochs that start workers.
+        generator=torch.Generator(),
         **(options or {"batch_size": None}),
     )

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import fcntl
 import hashlib
+import io
 import json
 import os
 import shutil
@@ -32,7 +33,7 @@ class TrainingState:
     def __init__(self, folder: Path):
         self.folder = folder
 
-    def load(self, device: torch.device) -> dict[str, Any] | None:
+    def load(self, device: torch.device | str) -> dict[str, Any] | None:
         """What `save` was last given, or None at the start."""
         path = self.folder / "last.pt"
         return torch.load(path, map_location=device, weights_only=True) if path.exists() else None
@@ -71,7 +72,8 @@ def locked(folder: Path) -> Iterator[TrainingState]:
     folder.mkdir(parents=True, exist_ok=True)
     with folder.with_suffix(".lock").open("a+") as lock:
         try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            # Not flock: forked loader workers would share it, and hold it for seconds after a kill -9 of this process.
+            fcntl.lockf(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             lock.seek(0)
             raise UserError(
@@ -84,14 +86,24 @@ def locked(folder: Path) -> Iterator[TrainingState]:
 
 
 def save_whole(path: Path, value: Any) -> None:
-    """`torch.save` beside `path` and rename: a full disk or a kill leaves what was there."""
-    path.parent.mkdir(parents=True, exist_ok=True)
+    """`torch.save` beside `path` and rename: a full disk or a kill leaves what was there.
+
+    Raises `UserError` if the file cannot be written.
+    """
+    content = io.BytesIO()  # in memory first: onto a full disk, torch's zip writer fails with an error about positions
+    torch.save(value, content)
     beside = path.with_name(f".{path.name}.new")
     try:
+        path.parent.mkdir(parents=True, exist_ok=True)
         with beside.open("wb") as file:
-            torch.save(value, file)
+            file.write(content.getbuffer())
             file.flush()
             os.fsync(file.fileno())
         beside.replace(path)
+    except OSError as error:
+        raise UserError(
+            f"{path}: cannot be written: {error.strerror}; if the disk is full, make room: "
+            "the same command goes on from what was last saved"
+        ) from error
     finally:
         beside.unlink(missing_ok=True)

@@ -26,15 +26,18 @@ def read_frames(path: Path, *, short_side: int, fps: float) -> Iterator[np.ndarr
 
     The shorter side is scaled to `short_side` pixels, the aspect ratio kept, the display rotation applied.
     Decoding is single-threaded: the caller runs one process for each core.
-    Raises `UnreadableVideoError` if the file is empty, no video, damaged beyond its first frame, or silent on why.
+    Raises `UnreadableVideoError` if the file is empty, no video, damaged, or of a codec that is not known here.
     """
     if path.stat().st_size == 0:
         raise UnreadableVideoError("the file is empty")
     try:
-        with av.open(str(path)) as container:
+        # Old files carry titles in the letters of their country; nobody reads them here.
+        with av.open(str(path), metadata_errors="replace") as container:
             if not container.streams.video:
                 raise UnreadableVideoError("no video stream in it")
             stream = container.streams.video[0]
+            if stream.codec_context is None:
+                raise UnreadableVideoError("its codec is unknown")
             stream.codec_context.thread_count = 1
             yield from _at_constant_rate(container.decode(stream), fps=fps, short_side=short_side)
     except av.FFmpegError as error:
@@ -50,6 +53,8 @@ def _at_constant_rate(decoded: Iterator[av.VideoFrame], *, fps: float, short_sid
             origin = time or 0.0
         at = shown_at + duration if time is None else time - origin
         if shown is not None:
+            if (frame.width, frame.height) != (shown.width, shown.height):
+                raise UnreadableVideoError(f"its picture changes size after {shown_at:.1f} s")
             if not 0 < at - shown_at <= LONGEST_GAP:
                 at = shown_at + (duration or 1 / fps)
                 origin = origin if time is None else time - at

@@ -1,0 +1,22 @@
+"""A copy of the code alone, without git and DVC, in which one stage runs on the test's own data."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+from pathlib import Path
+
+from src import paths
+from tests.conftest import Checkout
+
+
+def bare_checkout(path: Path) -> Checkout:
+    """The code, recipes and params.yaml (which holds the defaults) in the folder `path`."""
+    for folder in ("src", "recipes"):
+        shutil.copytree(paths.ROOT / folder, path / folder, ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copy(paths.PARAMS, path)
+    env = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+    checkout = Checkout(path, env | {"PATH": os.pathsep.join([str(Path(sys.prefix) / "bin"), os.environ["PATH"]])})
+    checkout.run("python", "-m", "src.params", "apply")
+    return checkout

@@ -1,0 +1,76 @@
+"""A copy of the checkout with tiny settings, in which the real commands are run."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+
+TINY = [
+    *("dataset.actors=4", "dataset.clips=1", "split.test=0.25", "split.val=0.25"),
+    *("extract.short_side=36", "extract.fps=8", "model.width=8", "model.frames=8", "model.crop=32"),
+    *("train.epochs=2", "train.windows=1", "train.warmup=0", "evaluate.views=2", "evaluate.bootstrap=200"),
+    *("runtime.workers=0", "runtime.processes=2"),
+]
+
+
+@dataclass(frozen=True)
+class Checkout:
+    """A git checkout of this project in a folder of its own."""
+
+    path: Path
+    env: dict[str, str]
+
+    def run(self, *command: str, check: bool = True) -> subprocess.CompletedProcess[str]:
+        """Run a command there as a user with an activated environment would; `python` is this Python."""
+        done = subprocess.run(command, cwd=self.path, env=self.env, capture_output=True, text=True, timeout=600)
+        assert not check or done.returncode == 0, f"{' '.join(command)}\n{done.stdout}\n{done.stderr}"
+        return done
+
+    def start(self, *command: str) -> subprocess.Popen[str]:
+        """Start a command there and return at once; its output is a pipe of lines."""
+        pipe = subprocess.PIPE
+        env = self.env | {"PYTHONUNBUFFERED": "1"}
+        return subprocess.Popen(command, cwd=self.path, env=env, stdout=pipe, stderr=subprocess.STDOUT, text=True)
+
+
+def new_checkout(path: Path) -> Checkout:
+    """Copy what git tracks (as it is in the working tree) to `path` and commit it there with tiny settings."""
+    listed = subprocess.run(["git", "ls-files", "-co", "--exclude-standard"], cwd=ROOT, capture_output=True, text=True)
+    for name in listed.stdout.splitlines():
+        if (ROOT / name).exists() and name not in ("dvc.lock", "artifacts/metrics.json"):
+            (path / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(ROOT / name, path / name)
+    env = {k: v for k, v in os.environ.items() if not k.startswith(("MLFLOW_", "DVC_", "GIT_"))}
+    env |= {
+        "PATH": os.pathsep.join([str(Path(sys.prefix) / "bin"), os.environ["PATH"]]),
+        "DVC_SITE_CACHE_DIR": str(path.parent / "dvc-site-cache"),
+        "DVC_NO_ANALYTICS": "1",
+        "MLFLOW_DISABLE_TELEMETRY": "true",
+        "MLFLOW_SYSTEM_METRICS_SAMPLING_INTERVAL": "0.5",
+        "GIT_CONFIG_GLOBAL": os.devnull,
+        **{f"GIT_{who}_{what}": "t@example.org" for who in ("AUTHOR", "COMMITTER") for what in ("NAME", "EMAIL")},
+    }
+    checkout = Checkout(path, env)
+    checkout.run("python", "-m", "src.params", "apply", *(part for setting in TINY for part in ("--set", setting)))
+    checkout.run("git", "init", "-q")
+    checkout.run("git", "add", "-A")
+    checkout.run("git", "commit", "-qm", "tiny")
+    return checkout
+
+
+@pytest.fixture(scope="session")
+def reproduced(tmp_path_factory: pytest.TempPathFactory) -> Checkout:
+    """A checkout in which `dvc repro` has run once, and whose results are committed; tests leave it so."""
+    checkout = new_checkout(tmp_path_factory.mktemp("reproduced") / "project")
+    checkout.run("dvc", "repro")
+    checkout.run("git", "add", "-A")
+    checkout.run("git", "commit", "-qm", "results")
+    return checkout

@@ -1,0 +1,106 @@
+"""The numbers of one side, the table, and a checkpoint's answers against views cut out by hand."""
+
+import random
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from src.evaluate import headline, probabilities, sample, table
+from src.model.checkpoint import Checkpoint, build
+from src.video import store
+from src.video.manifest import Video
+
+MODEL = {
+    "depth": 18,
+    "width": 8,
+    "alpha": 4,
+    "beta_inv": 4,
+    "fusion_kernel": 5,
+    "dropout": 0.5,
+    "zero_init": False,
+    "frames": 8,
+    "stride": 1,
+    "crop": 32,
+}
+
+
+@pytest.fixture(autouse=True)
+def one_thread():
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
+def video(number: int, *, label: int = 0, group: str = "g1", file: Path = Path("none.avi"), frames: int = 1) -> Video:
+    return Video(f"v{number:02}.mp4", file, label, group, frames, "")
+
+
+def test_a_sample_is_the_same_for_the_same_seed():
+    videos = [video(number) for number in range(50)]
+    chosen = sample(videos, 20, seed=3)
+    random.seed(0)  # what else draws does not matter
+    assert sample(videos, 20, seed=3) == chosen
+    assert sample(videos, 20, seed=4) != chosen
+    assert len(set(chosen)) == 20
+    assert chosen == sorted(chosen, key=lambda video: video.name)
+
+
+def test_a_sample_of_more_than_there_are_is_all():
+    videos = [video(number) for number in range(5)]
+    assert sample(videos, 5, seed=0) == sample(videos, 9, seed=0) == videos
+
+
+def test_headline_counts_what_could_not_be_read():
+    answers = np.array([[0.9, 0.1], [0.8, 0.2], [0.3, 0.7], [0.6, 0.4]])
+    videos = [video(n, label=label, group=f"g{n // 2}") for n, label in enumerate((0, 0, 1, 1))]
+    numbers = headline(answers, videos, listed=6, bootstrap=1000, seed=0)
+    assert (numbers["evaluated"], numbers["listed"]) == (4, 6)
+    assert (numbers["top1"], numbers["top5"], numbers["mean_class"]) == (0.75, 1.0, 0.75)
+    assert (numbers["top1_low"], numbers["top1_high"]) == (0.5, 1.0)  # two groups: both the one, or both the other
+    assert numbers["loss"] == pytest.approx(-np.log(0.9 * 0.8 * 0.7 * 0.4) / 4)
+    assert list(numbers) == [
+        *("top1", "top1_low", "top1_high", "top5", "mean_class", "loss", "ece", "evaluated", "listed")
+    ]
+
+
+def test_the_table_is_that_of_the_original():
+    train = {"top1": 0.975, "top1_low": 0.951, "top1_high": 1.0}
+    test = {"top1": 0.9, "top1_low": 0.8666, "top1_high": 0.9333}
+    assert table("SlowFast R18, 16 frames", train, test).splitlines() == [
+        "Net                     | Training               | Test                  | Gap       ",
+        "SlowFast R18, 16 frames | 97.5% (95.1% – 100.0%) | 90.0% (86.7% – 93.3%) | 7.5 points",
+    ]
+
+
+def test_a_gap_may_be_negative():
+    side = {"top1_low": 0.0, "top1_high": 1.0}
+    assert table("Net", side | {"top1": 0.5}, side | {"top1": 0.75}).endswith("| -25.0 points")
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_answers_are_the_mean_over_views_cut_out_by_hand(tmp_path, workers):
+    videos, images = [], []
+    for number, length in enumerate((15, 3)):
+        noise = np.random.default_rng(number).integers(0, 256, (length, 40, 48, 3), dtype=np.uint8)
+        store.write(tmp_path / f"{number}.avi", noise, fps=12.5, quality=95)
+        images.append(torch.from_numpy(store.read(tmp_path / f"{number}.avi", range(length))))
+        videos.append(video(number, file=tmp_path / f"{number}.avi", frames=length))
+    torch.manual_seed(0)
+    weights = build(MODEL, classes=3).state_dict()
+    weights["head.weight"] *= 30  # else all answers are a third
+    checkpoint = Checkpoint(weights, MODEL, {}, "fp32", ["A", "B", "C"], 1, None)
+
+    answers = probabilities(checkpoint, videos, views=2, crops=3, device="cpu", workers=workers, title="test")
+
+    network = checkpoint.network().eval()
+    numbers = [[range(8), range(7, 15)], [[0, 1, 2, 2, 2, 2, 2, 2]] * 2]
+    for frames, clips, answer in zip(images, numbers, answers, strict=True):
+        views = torch.stack([frames[list(n), 4:36, left : left + 32] for n in clips for left in (0, 8, 16)])
+        with torch.inference_mode():
+            logits = network((views.permute(0, 4, 1, 2, 3) / 255 - 0.45) / 0.225)
+        assert answer == pytest.approx(logits.softmax(1).mean(0).numpy(), abs=1e-5)
+    assert np.abs(answers[0] - answers[1]).max() > 0.01
+    assert answers.sum(1) == pytest.approx([1, 1])

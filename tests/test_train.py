@@ -1,0 +1,105 @@
+"""Training as a process that is killed, started again, and started twice."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import mlflow
+import pytest
+import torch
+
+from tests.conftest import Checkout
+from tests.test_pipeline import runs
+
+LONG = ("python", "-m", "src.train", "--set", "train.epochs=12")
+
+
+@pytest.fixture
+def checkout(reproduced: Checkout, tmp_path: Path) -> Checkout:
+    """Data, frames and splits of the reproduced checkout, to train on without touching it."""
+    path = tmp_path / "project"
+    subprocess.run(["cp", "-r", reproduced.path, path], check=True)
+    for left in ("mlflow.db", "artifacts/model.pt", "artifacts/history.csv"):
+        (path / left).unlink()
+    return Checkout(path, reproduced.env)
+
+
+def wait_for(condition: Callable[[], bool], *, seconds: float = 60) -> None:
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end, "waited in vain"
+        time.sleep(0.1)
+
+
+def read_until(process: subprocess.Popen[str], text: str) -> str:
+    """The output up to the line with `text`."""
+    seen = ""
+    for line in process.stdout:
+        seen += line
+        if text in line:
+            return seen
+    raise AssertionError(f"{text!r} never came:\n{seen}")
+
+
+def test_killed_in_mid_training_it_goes_on_in_the_same_run(checkout: Checkout):
+    with checkout.start(*LONG) as first:
+        read_until(first, "epoch   3/12")
+        first.kill()
+    wait_for(lambda: runs(checkout)[0].info.status == "KILLED")
+
+    again = checkout.run(*LONG).stdout
+    resumed = int(again.split("resuming after epoch ")[1].split()[0])
+    assert resumed >= 3
+    assert f"epoch {resumed:3}/12" not in again
+    assert "epoch  12/12" in again
+    (run,) = runs(checkout)
+    assert run.info.status == "FINISHED"
+    history = mlflow.MlflowClient(f"sqlite:///{checkout.path / 'mlflow.db'}").get_metric_history(
+        run.info.run_id, "val_top1"
+    )
+    assert [point.step for point in history] == list(range(1, 13))
+    assert len((checkout.path / "artifacts/history.csv").read_text().splitlines()) == 13
+    assert not list((checkout.path / ".state/train").glob("*/"))
+
+    # The killed and resumed training ends exactly as one that was never touched.
+    (checkout.path / "artifacts/model.pt").rename(checkout.path / "resumed.pt")
+    checkout.run(*LONG)
+    weights = [
+        torch.load(checkout.path / name, weights_only=True)["weights"] for name in ("resumed.pt", "artifacts/model.pt")
+    ]
+    assert all(torch.equal(weights[0][name], weights[1][name]) for name in weights[1])
+
+
+def test_a_second_process_is_refused_and_ctrl_c_loses_nothing(checkout: Checkout):
+    with checkout.start(*LONG) as first:
+        read_until(first, "epoch   1/12")
+        second = checkout.run(*LONG, check=False)
+        first.send_signal(signal.SIGINT)
+        rest = first.stdout.read()
+    assert second.returncode == 1
+    assert f"process {first.pid} is training" in second.stderr
+    assert "Traceback" not in second.stderr
+    assert "the same command goes on from here" in rest
+    assert "Traceback" not in rest
+    assert [run.info.status for run in runs(checkout)] == ["KILLED"]
+    assert "resuming after epoch" in checkout.run(*LONG).stdout
+    assert [run.info.status for run in runs(checkout)] == ["FINISHED"]
+
+
+def test_another_setting_does_not_resume_and_a_dead_server_is_named(checkout: Checkout):
+    with checkout.start(*LONG) as first:
+        read_until(first, "epoch   1/12")
+        first.kill()
+    other = checkout.run(*LONG, "--set", "train.lr=0.001")
+    assert "resuming" not in other.stdout
+    assert len(runs(checkout)) == 2
+
+    dead = Checkout(checkout.path, checkout.env | {"MLFLOW_TRACKING_URI": "http://127.0.0.1:9"})
+    refused = dead.run(*LONG, check=False)
+    assert refused.returncode == 1
+    assert "http://127.0.0.1:9 does not answer" in refused.stderr
+    assert "Traceback" not in refused.stderr
