@@ -49,53 +49,35 @@ def run_one(
     """Train on one fold; answer its test videos and as many training videos. What is in `results` is not redone."""
     from src import tracking
     from src.evaluate import probabilities, sample
-    from src.model.checkpoint import Checkpoint
     from src.training import run
     from src.training.state import fingerprint, locked
-    from src.video import labels, manifest
 
-    sections = {section: getattr(params, section).model_dump() for section in ("model", "augment", "train")}
-    mirrored = labels.mirrored_labels(classes, params.dataset.mirror)
-    extract = params.extract.model_dump(exclude={"on_error"})
-    data = manifest.fingerprint(fold.values(), extract=extract)
-    key = fingerprint([sections, params.evaluate.model_dump(), mirrored, classes, data])
+    identity = run.identify(params, fold.values(), classes=classes)
+    key = fingerprint([identity, params.evaluate.model_dump()])
     done = results / f"{name['recipe']}-{name['fold']}-{key}.json"
     if done.exists():
         return json.loads(done.read_text())
+    settings = params.model_dump(exclude={"runtime"})
     with locked(paths.STATE / "ablation" / key) as state:
-        settings = params.model_dump(exclude={"runtime"})
-        with tracking.run(run_id=state.run_id, settings=settings, tags=name | {"dataset.sha256": data}) as tracker:
+        with tracking.run(run_id=state.run_id, settings=settings, tags=name | identity) as tracker:
             state.run_id = tracker.run_id
-            weights, history = run.fit(
+            trained = run.train_network(
+                params,
                 fold["train"],
                 fold["val"],
-                classes=len(classes),
-                mirrored=mirrored,
-                model=sections["model"],
-                augment=sections["augment"],
-                settings=sections["train"],
-                device=params.runtime.device,
-                workers=params.runtime.workers,
+                classes=classes,
                 state=state,
+                run_id=tracker.run_id,
                 after_epoch=tracker.epochs,
             )
-            checkpoint = Checkpoint(
-                weights,
-                sections["model"],
-                extract,
-                params.train.precision,
-                classes,
-                run.best_epoch(history),
-                tracker.run_id,
-            )
-            answers: Answers = {"history": history}
+            answers: Answers = {"history": trained.history}
             chosen = {
                 "train": sample(fold["train"], len(fold["test"]), seed=params.evaluate.seed),
                 "test": fold["test"],
             }
             for side, videos in chosen.items():
                 rows = probabilities(
-                    checkpoint,
+                    trained.best,
                     videos,
                     views=params.evaluate.views,
                     crops=params.evaluate.crops,

@@ -80,7 +80,7 @@ class Model(Section):
     alpha: Count = 4
     beta_inv: Count = 4
     fusion_kernel: Count = 5
-    dropout: Share = 0.5
+    dropout: Share = 0.2
     zero_init: bool = False
     frames: Count = 16
     stride: Annotated[int, Field(ge=0)] = 2

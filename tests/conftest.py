@@ -16,7 +16,14 @@ ROOT = Path(__file__).resolve().parent.parent
 TINY = [
     *("dataset.actors=4", "dataset.clips=1", "split.test=0.25", "split.val=0.25"),
     *("extract.short_side=36", "extract.fps=8", "model.width=8", "model.frames=8", "model.crop=32"),
-    *("train.epochs=2", "train.windows=1", "train.warmup=0", "evaluate.views=2", "evaluate.bootstrap=200"),
+    *(
+        "train.epochs=2",
+        "train.windows=1",
+        "train.warmup=0",
+        "train.precision=fp32",
+        "evaluate.views=2",
+        "evaluate.bootstrap=200",
+    ),
     *("runtime.workers=0", "runtime.processes=2"),
 ]
 
@@ -53,6 +60,7 @@ def new_checkout(path: Path) -> Checkout:
         "PATH": os.pathsep.join([str(Path(sys.prefix) / "bin"), os.environ["PATH"]]),
         "DVC_SITE_CACHE_DIR": str(path.parent / "dvc-site-cache"),
         "DVC_NO_ANALYTICS": "1",
+        "OMP_NUM_THREADS": "1",  # networks so small only wait for each other's threads
         "MLFLOW_DISABLE_TELEMETRY": "true",
         "MLFLOW_SYSTEM_METRICS_SAMPLING_INTERVAL": "0.5",
         "GIT_CONFIG_GLOBAL": os.devnull,

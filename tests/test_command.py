@@ -4,6 +4,7 @@ import errno
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -37,7 +38,9 @@ def loaded(code: str, *, cwd: str | os.PathLike = paths.ROOT) -> set[str]:
 def test_help_needs_no_heavy_library_and_names_the_shared_options(name):
     code = f"import sys, src.{name} as module\nsys.argv = ['x', '--help']\ntry: module.main()\nexcept SystemExit: pass"
     assert loaded(code) & set(HEAVY) == set()
-    shown = subprocess.run([sys.executable, "-m", f"src.{name}", "--help"], cwd=paths.ROOT, capture_output=True, text=True)
+    shown = subprocess.run(
+        [sys.executable, "-m", f"src.{name}", "--help"], cwd=paths.ROOT, capture_output=True, text=True
+    )
     assert shown.returncode == 0
     assert f"usage: python -m src.{name} " in shown.stdout
     assert "--params FILE" in shown.stdout
@@ -78,7 +81,7 @@ def test_a_full_disk_is_one_line_that_names_the_folder(number):
 
 def test_a_full_disk_is_recognised_where_python_does_not_know_the_file():
     def main() -> None:
-        with open("/dev/full", "w") as file:
+        with Path("/dev/full").open("w") as file:
             file.write("x")
 
     with pytest.raises(SystemExit) as ended:
@@ -95,7 +98,7 @@ def test_an_error_of_the_program_keeps_its_traceback():
 
 def test_a_reader_that_stops_early_is_no_error(tmp_path):
     checkout = bare_checkout(tmp_path / "project")
-    done = checkout.run("bash", "-c", "python -m src.params show | true; echo ${PIPESTATUS[0]}")
+    done = checkout.run("bash", "-c", "env -u PYTHONUNBUFFERED python -m src.params show | true; echo ${PIPESTATUS[0]}")
     assert done.stderr == ""
     assert done.stdout in ("0\n", "1\n")
 

@@ -38,9 +38,7 @@ def quick(monkeypatch):
         path.write_text(f"{seed} {path.name}")
 
     monkeypatch.setattr(synthetic, "write_clip", write_clip)
-    monkeypatch.setattr(
-        "src.parallel.each", lambda function, items, **_: [(item, function(item)) for item in items]
-    )
+    monkeypatch.setattr("src.parallel.each", lambda function, items, **_: [(item, function(item)) for item in items])
 
 
 def contents(folder: Path) -> dict[str, str]:
@@ -116,7 +114,10 @@ def test_a_division_is_written_down(raw, tmp_path):
         path.parent.mkdir(parents=True)
         path.write_text(part)
     rows = download.folder(raw, path=tmp_path / "divided", group=None)
-    assert {(raw / row["video"]).read_text(): row["part"] for row in rows} == {"training": "train", "validation": "test"}
+    assert {(raw / row["video"]).read_text(): row["part"] for row in rows} == {
+        "training": "train",
+        "validation": "test",
+    }
 
 
 # The embedded dataset

@@ -30,8 +30,10 @@ def fail_on_three(number: int) -> int:
     return square(number)
 
 
-def worker(_: int) -> int:
-    time.sleep(0.2)  # so that one worker does not do it all
+def meet_another(folder: Path) -> int:
+    """Return this process's number as soon as a second one has come to `folder` too."""
+    (folder / str(os.getpid())).touch()
+    until(lambda: len(list(folder.iterdir())) == 2)
     return os.getpid()
 
 
@@ -49,9 +51,9 @@ def test_no_items_need_no_worker():
     assert list(parallel.each(square, [], processes=None, title="squares")) == []
 
 
-def test_the_work_is_divided_among_as_many_processes_as_asked_for():
-    pids = {pid for _, pid in parallel.each(worker, list(range(6)), processes=2, title="pids")}
-    assert len(pids) == 2
+def test_the_work_is_divided_among_as_many_processes_as_asked_for(tmp_path):
+    pids = {pid for _, pid in parallel.each(meet_another, [tmp_path] * 6, processes=2, title="pids")}
+    assert pids == {int(path.name) for path in tmp_path.iterdir()}
     assert os.getpid() not in pids
 
 

@@ -77,7 +77,9 @@ def test_killed_in_mid_training_it_goes_on_in_the_same_run(checkout: Checkout):
 def test_a_second_process_is_refused_and_ctrl_c_loses_nothing(checkout: Checkout):
     with checkout.start(*LONG) as first:
         read_until(first, "epoch   1/12")
+        first.send_signal(signal.SIGSTOP)  # or it may end before the second one has begun
         second = checkout.run(*LONG, check=False)
+        first.send_signal(signal.SIGCONT)
         first.send_signal(signal.SIGINT)
         rest = first.stdout.read()
     assert second.returncode == 1

@@ -29,7 +29,7 @@ def train_epoch(
     """Train on `(clips, labels)` batches; clips are `(B, 3, T, H, W)` uint8.
 
     `rate(step)` is the learning rate, `after_step(clips)` is told of progress. Returns mean `loss` and `top1` over the
-    augmented clips. Raises `UserError` when the loss is no longer finite.
+    augmented clips. Raises `UserError` instead of a step whose loss or gradient is not finite.
     """
     model.train()
     loss_sum = correct = seen = torch.zeros((), device=device)
@@ -47,8 +47,12 @@ def train_epoch(
             )
         optimizer.zero_grad()
         loss.backward()
-        if clip_norm is not None:
-            nn.utils.clip_grad_norm_(model.parameters(), clip_norm)
+        norm = nn.utils.clip_grad_norm_(model.parameters(), clip_norm or math.inf)
+        if not math.isfinite(norm):
+            raise UserError(
+                f"the gradient is {norm.item()} at step {step} of this epoch though the loss is {value:.3f}: "
+                "train.precision: fp32 is the safest; oneDNN's bfloat16 is known to fail on feature maps of 2 pixels"
+            )
         optimizer.step()
         loss_sum = loss_sum + loss.detach() * len(labels)
         correct = correct + (logits.argmax(1) == labels).sum()

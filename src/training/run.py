@@ -2,25 +2,83 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import Any
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 from tqdm import tqdm
 
-from src.model.checkpoint import build
+from src.model.checkpoint import Checkpoint, build
 from src.training import metrics
 from src.training.loop import predict, train_epoch
 from src.training.optim import build_optimizer, choose_device, learning_rate
-from src.training.state import TrainingState
+from src.training.state import TrainingState, fingerprint
 from src.training.stream import ClipStream
+from src.video import manifest
 from src.video.dataset import TestViews, TrainingClips
+from src.video.labels import mirrored_labels
 from src.video.manifest import Video
 from src.video.transforms import Augment
 
+if TYPE_CHECKING:
+    from src.params import Params
+
 Epoch = dict[str, float]
+
+
+@dataclass(frozen=True)
+class Trained:
+    """What a training leaves: the network that did best on validation, the last one, and every epoch's numbers."""
+
+    best: Checkpoint
+    last: Checkpoint
+    history: list[Epoch]
+
+
+def identify(params: Params, sides: Iterable[Sequence[Video]], *, classes: list[str]) -> dict[str, str]:
+    """Fingerprints of a training: `dataset.sha256` of its videos and frames, and `state` of all that decides it."""
+    extract = params.extract.model_dump(exclude={"on_error"})
+    data = manifest.fingerprint(sides, extract=extract)
+    sections = [getattr(params, name).model_dump() for name in ("model", "augment", "train")]
+    mirrored = mirrored_labels(classes, params.dataset.mirror)
+    return {"dataset.sha256": data, "state": fingerprint([sections, mirrored, classes, data])}
+
+
+def train_network(
+    params: Params,
+    train: Sequence[Video],
+    val: Sequence[Video],
+    *,
+    classes: list[str],
+    state: TrainingState,
+    run_id: str,
+    after_epoch: Callable[[list[Epoch]], None],
+) -> Trained:
+    """Train as `params` says and wrap the result up; see `fit`. `run_id` is the tracked run that it belongs to."""
+    model = params.model.model_dump()
+    weights, history = fit(
+        train,
+        val,
+        classes=len(classes),
+        mirrored=mirrored_labels(classes, params.dataset.mirror),
+        model=model,
+        augment=params.augment.model_dump(),
+        settings=params.train.model_dump(),
+        device=params.runtime.device,
+        workers=params.runtime.workers,
+        state=state,
+        after_epoch=after_epoch,
+    )
+
+    def checkpoint(weights: dict[str, Tensor], epoch: int) -> Checkpoint:
+        extract = params.extract.model_dump(exclude={"on_error"})
+        return Checkpoint(weights, model, extract, params.train.precision, classes, epoch, run_id)
+
+    last = state.load("cpu")["model"]
+    return Trained(checkpoint(weights, best_epoch(history)), checkpoint(last, len(history)), history)
 
 
 def fit(
@@ -110,7 +168,7 @@ def fit(
             after_epoch(history)
             bar.write(
                 f"epoch {epoch + 1:3}/{epochs}  loss {row['train_loss']:.3f}  train {row['train_top1']:6.1%}  "
-                f"val {row['val_top1']:6.1%}{'  best' if best else ''}"
+                f"val {row['val_top1']:6.1%}  {bar.format_dict['rate'] or 0:.0f} clips/s{'  best' if best else ''}"
             )
     return state.best(), history
 

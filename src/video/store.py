@@ -50,12 +50,13 @@ def read(path: Path, indices: Sequence[int]) -> np.ndarray:
     Each distinct frame is decoded once; the cost does not depend on where in the video they lie.
     Raises `IndexError` if the file has no such frame.
     """
+    indices = [int(index) for index in indices]
     wanted = set(indices)
     last = max(wanted)
     found = {}
     with av.open(str(path)) as container:
         stream = container.streams.video[0]
-        container.seek(min(wanted), stream=stream)
+        container.seek(max(0, min(wanted)), stream=stream)
         for packet in container.demux(stream):
             if packet.pts in wanted:
                 found[packet.pts] = jpeg.decode(bytes(packet))

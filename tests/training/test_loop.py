@@ -152,3 +152,12 @@ def test_clips_arrive_normalised_and_channels_last():
     assert arrived.dtype == torch.float32
     assert arrived.flatten().tolist() == pytest.approx([0.55 / 0.225] * arrived.numel())
     assert to_device(clips(1, 2), CPU).is_contiguous(memory_format=torch.channels_last_3d)
+
+
+def test_a_gradient_that_is_not_finite_stops_before_the_weights_are_spoiled():
+    network = Brightness()
+    network.head.weight.register_hook(lambda gradient: gradient * float("nan"))
+    before = network.head.weight.detach().clone()
+    with pytest.raises(UserError, match="the gradient is nan at step 0"):
+        epoch(network, DARK_AND_BRIGHT, optimizer=torch.optim.SGD(network.parameters(), lr=0.1))
+    assert torch.equal(network.head.weight, before)

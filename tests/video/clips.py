@@ -68,7 +68,7 @@ def write_sound(path: Path) -> Path:
 def turn(path: Path, degrees: int) -> Path:
     """Have players show the MP4 at `path` turned clockwise, by the matrix in its track header (ISO 14496-12, 8.3.2).
 
-    The matrix maps (x, y) to (a x + c y, b x + d y), y pointing down, and is stored by rows as a, b, u, c, d, v, x, y, w.
+    The matrix maps (x, y), y pointing down, to (a x + c y, b x + d y); it is stored as a, b, u, c, d, v, x, y, w.
     """
     a, b = {0: (1, 0), 90: (0, 1), 180: (-1, 0), 270: (0, -1)}[degrees]
     matrix = struct.pack(">9i", a << 16, b << 16, 0, -b << 16, a << 16, 0, 0, 0, 1 << 30)

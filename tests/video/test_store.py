@@ -95,8 +95,7 @@ def test_quality_costs_bytes(tmp_path):
     for quality in (10, 50, 90):
         store.write(tmp_path / f"{quality}.avi", [noise], fps=25, quality=quality)
         sizes.append((tmp_path / f"{quality}.avi").stat().st_size)
-    assert sizes == sorted(sizes)
-    assert sizes[0] < sizes[2] / 2
+    assert sizes[0] < sizes[1] < sizes[2]
 
 
 def torn(error: BaseException):
