@@ -17,7 +17,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from src import command, paths
+from src import command, files, paths
 
 if TYPE_CHECKING:
     from src.params import Params
@@ -96,10 +96,7 @@ def run_one(
                 ]
                 hits = [row.argmax() == v.label for v, row in zip(videos, rows, strict=True)]
                 tracker.metrics({f"{side}.top1": sum(hits) / len(hits)})
-        results.mkdir(parents=True, exist_ok=True)
-        beside = done.with_name(f".{done.name}")
-        beside.write_text(json.dumps(answers))
-        beside.replace(done)
+        files.write_text(done, json.dumps(answers))
         state.discard()
     return answers
 

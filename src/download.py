@@ -13,7 +13,7 @@ import json
 import sys
 from pathlib import Path
 
-from src import command, parallel, paths, tables
+from src import command, files, parallel, paths, tables
 
 COLUMNS = ["video", "label", "group", "part"]
 STAMP = "source.json"  # in data/raw: from what the videos there were drawn
@@ -27,8 +27,7 @@ def synthetic(raw: Path, *, actors: int, clips: int, seed: int, processes: int |
     stamp, text = raw / STAMP, json.dumps(recipe, indent=1) + "\n"
     names = synthetic.names(actors=actors, clips=clips)
     _remove_others(raw, keep={*names, STAMP} if stamp.exists() and stamp.read_text() == text else set())
-    raw.mkdir(parents=True, exist_ok=True)
-    stamp.write_text(text)
+    files.write_text(stamp, text)
     missing = [raw / name for name in names if not (raw / name).exists()]
     for path, died in parallel.each(
         functools.partial(synthetic.write_clip, seed=seed), missing, processes=processes, title="drawing"
@@ -86,7 +85,7 @@ def _remove_others(raw: Path, *, keep: set[str]) -> None:
 def main() -> None:
     params = command.settings(__doc__)
     dataset = params.dataset
-    paths.borrow(paths.RAW)
+    files.borrow(paths.RAW)
     if dataset.name == "synthetic":
         rows = synthetic(
             paths.RAW,

@@ -13,7 +13,7 @@ import random
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from src import command, paths, tables
+from src import command, files, paths, tables
 
 if TYPE_CHECKING:
     import numpy as np
@@ -146,7 +146,7 @@ def main() -> None:
     figures.per_class(
         folder / "per_class.png", [row for row in per_class if row["videos"]], overall=result["test"]["top1"]
     )
-    paths.METRICS.write_text(json.dumps(result, indent=2) + "\n")
+    files.write_text(paths.METRICS, json.dumps(result, indent=2) + "\n")
 
     with tracking.reopened(checkpoint.run_id) as tracker:
         numbers = {f"{side}.{key}": value for side in ("test", "train") for key, value in result[side].items()}

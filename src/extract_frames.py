@@ -14,7 +14,7 @@ import json
 import time
 from pathlib import Path
 
-from src import command, parallel, paths, tables
+from src import command, files, parallel, paths, tables
 from src.command import UserError
 from src.video.manifest import COLUMNS, frame_file
 
@@ -40,7 +40,7 @@ def extract(
     _tidy(frames, rows)
     # The stamp comes after the rows that it vouches for.
     _save(frames, rows)
-    (frames / "settings.json").write_text(stamp)
+    files.write_text(frames / "settings.json", stamp)
     work = functools.partial(_extract_one, raw=raw, frames=frames, **settings)
     saved = time.monotonic()
     try:
@@ -137,7 +137,7 @@ def _tidy(frames: Path, rows: dict[str, Row]) -> None:
 
 def main() -> None:
     params = command.settings(__doc__)
-    paths.borrow(paths.FRAMES)
+    files.borrow(paths.FRAMES)
     names = sorted(row["video"] for row in tables.read(paths.VIDEOS, columns=["video"]))
     settings = params.extract.model_dump(exclude={"on_error"})
     rows = extract(names, raw=paths.RAW, frames=paths.FRAMES, processes=params.runtime.processes, **settings)

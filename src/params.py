@@ -18,7 +18,7 @@ from typing import Annotated, Any, Literal
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
-from src import command, paths
+from src import command, files, paths
 
 Share = Annotated[float, Field(ge=0, lt=1)]
 Probability = Annotated[float, Field(ge=0, le=1)]
@@ -257,13 +257,8 @@ def apply(recipes: Iterable[str | Path], overrides: Iterable[str], *, target: Pa
         for key, value in values.items():
             if key not in known or before[section].get(key) != value:
                 known[key] = _flow(value)
-    beside = target.with_name(f".{target.name}.new")
-    try:
-        with beside.open("w") as file:
-            round_trip.dump(document, file)
-        beside.replace(target)
-    finally:
-        beside.unlink(missing_ok=True)
+    with files.replacing(target) as beside, beside.open("w") as file:
+        round_trip.dump(document, file)
     return params
 
 

@@ -1,7 +1,5 @@
 """Every path of the pipeline, named once."""
 
-import os
-import shutil
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -40,14 +38,3 @@ ABLATION = MAIN / "artifacts" / "ablation"
 STATE = MAIN / ".state"
 MLFLOW_DB = MAIN / "mlflow.db"
 MLFLOW_ARTIFACTS = MAIN / "mlruns"
-
-
-def borrow(directory: Path) -> None:
-    """In a queued experiment's copy, start `directory` from the main checkout's files: hard links, no second copy.
-
-    DVC does not cache raw videos and frames, so the copy begins without them. Stages only ever replace files whole,
-    so what they do here never reaches the main checkout.
-    """
-    source = MAIN / directory.relative_to(ROOT)
-    if MAIN != ROOT and source.exists() and not directory.exists():
-        shutil.copytree(source, directory, symlinks=True, copy_function=os.link)

@@ -14,7 +14,7 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable
 from pathlib import Path
 
-from src import command, paths, tables
+from src import command, files, paths, tables
 from src.command import UserError
 
 COLUMNS = ["video", "label", "group"]
@@ -132,7 +132,7 @@ def main() -> None:
         tables.write(paths.SPLITS / f"{side}.csv", [{c: row[c] for c in COLUMNS} for row in members], columns=COLUMNS)
         print(f"{side:5}  {len(members):6} videos  {len({row['group'] for row in members}):5} groups")
     labels = sorted({row["label"] for row in rows})
-    (paths.SPLITS / "classes.txt").write_text("".join(f"{label}\n" for label in labels))
+    files.write_text(paths.SPLITS / "classes.txt", "".join(f"{label}\n" for label in labels))
 
 
 if __name__ == "__main__":

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
+from src import files
 from src.command import UserError
 
 
@@ -33,14 +34,8 @@ def read(path: Path, *, columns: Iterable[str] = ()) -> list[dict[str, str]]:
 
 
 def write(path: Path, rows: Iterable[Mapping[str, Any]], *, columns: list[str]) -> None:
-    """Write `rows` beside `path` and rename, so that the table is whole or as it was."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    beside = path.with_name(f".{path.name}.new")
-    try:
-        with beside.open("w", newline="", encoding="utf-8") as file:
-            writer = csv.DictWriter(file, columns, lineterminator="\n")
-            writer.writeheader()
-            writer.writerows(rows)
-        beside.replace(path)
-    finally:
-        beside.unlink(missing_ok=True)
+    """Replace the table at `path`."""
+    with files.replacing(path) as beside, beside.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.DictWriter(file, columns, lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(rows)

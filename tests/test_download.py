@@ -168,11 +168,11 @@ def test_fewer_actors_leave_only_theirs(raw, quick):
 
 def test_what_an_interrupted_drawing_left_is_cleared(raw, quick):
     draw(raw)
-    (raw / "Walk" / ".v_Walk_g01_c01.123.part").write_text("half")
+    (raw / "Walk" / ".v_Walk_g01_c01.123").write_text("half")
     (raw / "source.json").write_text("")  # the disk was full
     draw(raw)
     assert json.loads((raw / "source.json").read_text())["seed"] == 1
-    assert not list(raw.rglob("*.part"))
+    assert not list(raw.rglob(".*"))
 
 
 # There and back

@@ -137,9 +137,9 @@ def test_a_queued_experiment_takes_frames_from_the_main_checkout(reproduced: Che
     copy = reproduced.path / ".dvc" / "tmp" / "exps" / "standalone" / "tmpabc"
     assert paths.main_checkout(copy) == reproduced.path
     (copy / "src").mkdir(parents=True)
-    for module in ("__init__", "paths"):
+    for module in ("__init__", "files", "paths"):
         (copy / "src" / f"{module}.py").write_text((reproduced.path / "src" / f"{module}.py").read_text())
-    code = "from src import paths; paths.borrow(paths.FRAMES)"
+    code = "from src import files, paths; files.borrow(paths.FRAMES)"
     assert os.system(f"cd {copy} && python -c '{code}'") == 0
     name = "frames/Walk/v_Walk_g01_c01.avi"
     assert (copy / "data" / name).stat().st_ino == (reproduced.path / "data" / name).stat().st_ino

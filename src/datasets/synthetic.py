@@ -7,7 +7,6 @@ chance decides follows from the seed and the clip's name: a clip can be drawn al
 """
 
 import hashlib
-import os
 import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
@@ -15,6 +14,7 @@ from pathlib import Path
 
 import numpy as np
 
+from src import files
 from src.datasets.scenery import HEIGHT, MARGIN, WIDTH, draw_chair, draw_room, picture, random_colour
 from src.datasets.stick_figure import LEFT_RIGHT, Body, Look, Pose, joints, paint, standing, strokes
 
@@ -72,13 +72,8 @@ def write_clip(path: Path, *, seed: int) -> None:
     match = _NAME.fullmatch(path.name)
     if match is None or not int(match[2]) or not int(match[3]):
         raise ValueError(f"{path.name!r} is not v_CLASS_gNN_cNN.avi with a class of {', '.join(CLASSES)}")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = path.with_name(f".{path.stem}.{os.getpid()}.part")
-    try:
-        _encode(unfinished, clip_frames(match[1], actor=int(match[2]), clip=int(match[3]), seed=seed))
-        unfinished.replace(path)
-    finally:
-        unfinished.unlink(missing_ok=True)
+    with files.replacing(path) as beside:
+        _encode(beside, clip_frames(match[1], actor=int(match[2]), clip=int(match[3]), seed=seed))
 
 
 def _encode(path: Path, frames: Iterator[np.ndarray]) -> None:

@@ -19,6 +19,7 @@ from typing import Any
 
 import torch
 
+from src import files
 from src.command import UserError
 
 
@@ -86,24 +87,19 @@ def locked(folder: Path) -> Iterator[TrainingState]:
 
 
 def save_whole(path: Path, value: Any) -> None:
-    """`torch.save` beside `path` and rename: a full disk or a kill leaves what was there.
+    """`torch.save` that leaves what was there if the disk is full or the process is killed.
 
     Raises `UserError` if the file cannot be written.
     """
     content = io.BytesIO()  # in memory first: onto a full disk, torch's zip writer fails with an error about positions
     torch.save(value, content)
-    beside = path.with_name(f".{path.name}.new")
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with beside.open("wb") as file:
+        with files.replacing(path) as beside, beside.open("wb") as file:
             file.write(content.getbuffer())
             file.flush()
             os.fsync(file.fileno())
-        beside.replace(path)
     except OSError as error:
         raise UserError(
             f"{path}: cannot be written: {error.strerror}; if the disk is full, make room: "
             "the same command goes on from what was last saved"
         ) from error
-    finally:
-        beside.unlink(missing_ok=True)

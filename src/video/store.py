@@ -5,7 +5,6 @@ The container is AVI, which every player opens and in which frame number and tim
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterable, Sequence
 from fractions import Fraction
 from pathlib import Path
@@ -13,34 +12,27 @@ from pathlib import Path
 import av
 import numpy as np
 
+from src import files
 from src.video import jpeg
 
 
 def write(path: Path, frames: Iterable[np.ndarray], *, fps: float, quality: int) -> tuple[int, int, int]:
     """Encode `(H, W, 3)` uint8 RGB frames to `path` and return how many there were, their height and width.
 
-    The file is written beside its place and renamed, so it is whole or absent.
+    The file is whole or absent.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    beside = path.with_name(f".{path.name}.{os.getpid()}")
     rate = Fraction(fps).limit_denominator(1001)
     count = height = width = 0
     stream = None
-    try:
-        with av.open(str(beside), "w", format="avi") as container:
-            for count, frame in enumerate(frames, start=1):
-                if stream is None:
-                    height, width, _ = frame.shape
-                    stream = container.add_mux_stream(
-                        "mjpeg", rate=rate, width=width, height=height, time_base=1 / rate
-                    )
-                packet = av.Packet(jpeg.encode(frame, quality=quality))
-                packet.stream, packet.time_base, packet.is_keyframe = stream, 1 / rate, True
-                packet.pts = packet.dts = count - 1
-                container.mux(packet)
-        beside.replace(path)
-    finally:
-        beside.unlink(missing_ok=True)
+    with files.replacing(path) as beside, av.open(str(beside), "w", format="avi") as container:
+        for count, frame in enumerate(frames, start=1):
+            if stream is None:
+                height, width, _ = frame.shape
+                stream = container.add_mux_stream("mjpeg", rate=rate, width=width, height=height, time_base=1 / rate)
+            packet = av.Packet(jpeg.encode(frame, quality=quality))
+            packet.stream, packet.time_base, packet.is_keyframe = stream, 1 / rate, True
+            packet.pts = packet.dts = count - 1
+            container.mux(packet)
     return count, height, width
 
 

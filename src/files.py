@@ -1,0 +1,40 @@
+"""Files that are whole or as they were, and hard links of them for queued experiments."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from src import paths
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """A hidden name beside `path` to write to: renamed to `path` at the end, removed if anything is raised."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    beside = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        yield beside
+        beside.replace(path)
+    finally:
+        beside.unlink(missing_ok=True)
+
+
+def write_text(path: Path, text: str) -> None:
+    """Replace the file at `path` by one that holds `text`."""
+    with replacing(path) as beside:
+        beside.write_text(text, encoding="utf-8")
+
+
+def borrow(directory: Path) -> None:
+    """In a queued experiment's copy, start `directory` from the main checkout's files: hard links, no second copy.
+
+    DVC does not cache raw videos and frames, so the copy begins without them. Stages replace files and never write
+    into them, so what they do in the copy never reaches the main checkout.
+    """
+    source = paths.MAIN / directory.relative_to(paths.ROOT)
+    if paths.MAIN != paths.ROOT and source.exists() and not directory.exists():
+        shutil.copytree(source, directory, symlinks=True, copy_function=os.link)
