@@ -95,7 +95,7 @@ def run_one(
                     for v, row in zip(videos, rows, strict=True)
                 ]
                 hits = [row.argmax() == v.label for v, row in zip(videos, rows, strict=True)]
-                tracker.metrics({f"{side}.top1": sum(hits) / len(hits)})
+                tracker.results({f"{side}.top1": sum(hits) / len(hits)})
         files.write_text(done, json.dumps(answers))
         state.discard()
     return answers

@@ -148,11 +148,9 @@ def main() -> None:
     )
     files.write_text(paths.METRICS, json.dumps(result, indent=2) + "\n")
 
-    with tracking.reopened(checkpoint.run_id) as tracker:
-        numbers = {f"{side}.{key}": value for side in ("test", "train") for key, value in result[side].items()}
-        tracker.metrics(numbers | {"gap": result["gap"]})
-        for path in [paths.METRICS, *sorted(folder.iterdir())]:
-            tracker.file(path, "evaluation")
+    numbers = {f"{side}.{key}": value for side in ("test", "train") for key, value in result[side].items()}
+    tracker = tracking.reopened(checkpoint.run_id)
+    tracker.results(numbers | {"gap": result["gap"]}, [paths.METRICS, *sorted(folder.iterdir())], folder="evaluation")
     if len(test) < test_listed:
         print(f"evaluated {len(test)} of {test_listed} listed test videos; the others could not be read")
     model = checkpoint.model

@@ -11,7 +11,7 @@ import logging
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -23,7 +23,7 @@ Epoch = dict[str, float]
 
 
 class Tracker:
-    """The open run: settings are in it already, epochs, results and files come."""
+    """A run: settings are in it already; epochs, results and files come."""
 
     def __init__(self, run_id: str, *, logged: int = 0):
         self.run_id, self.logged = run_id, logged
@@ -35,25 +35,25 @@ class Tracker:
         try:
             for row in history[self.logged :]:
                 values = {key: value for key, value in row.items() if key != "epoch"}
-                mlflow.log_metrics(values, step=int(row["epoch"]))
+                mlflow.log_metrics(values, step=int(row["epoch"]), run_id=self.run_id)
                 self.logged += 1
         except mlflow.MlflowException as error:
-            print(
-                f"warning: MLflow did not take epoch {self.logged + 1}, trying again later: {error}",
-                file=sys.stderr,
-            )
+            missed = f"MLflow did not take epoch {self.logged + 1}, which is sent with the next"
+            print(f"warning: {missed}: {error}", file=sys.stderr)
 
-    def metrics(self, values: dict[str, float]) -> None:
-        """Log final numbers."""
+    def results(self, values: dict[str, float], files: Sequence[Path] = (), *, folder: str | None = None) -> None:
+        """Log final numbers, and copy files into the run's artifacts below `folder`.
+
+        Raises `UserError` if the tracking server does not take them.
+        """
         import mlflow
 
-        mlflow.log_metrics(values)
-
-    def file(self, path: Path, folder: str | None = None) -> None:
-        """Copy a file into the run's artifacts."""
-        import mlflow
-
-        mlflow.log_artifact(str(path), folder)
+        try:
+            mlflow.log_metrics(values, run_id=self.run_id)
+            for path in files:
+                mlflow.log_artifact(str(path), folder, run_id=self.run_id)
+        except mlflow.MlflowException as error:
+            raise UserError(f"MLflow did not take the results; the same command sends them again: {error}") from None
 
 
 @contextmanager
@@ -67,8 +67,7 @@ def run(*, run_id: str | None, settings: dict[str, Any], tags: dict[str, str]) -
     mlflow = _configured()
     known = run_id is not None and _exists(run_id)
     logged = _epochs_in(run_id) if known else 0
-    mlflow.start_run(run_id=run_id if known else None, log_system_metrics=True, tags=tags | _commit())
-    active = mlflow.active_run().info
+    active = mlflow.start_run(run_id=run_id if known else None, log_system_metrics=True, tags=tags | _commit()).info
     guard = _guard(active.run_id)
     status = "FAILED"
     try:
@@ -80,19 +79,21 @@ def run(*, run_id: str | None, settings: dict[str, Any], tags: dict[str, str]) -
         status = "KILLED"
         raise
     finally:
-        mlflow.end_run(status)
+        try:
+            mlflow.end_run(status)
+        except mlflow.MlflowException as error:
+            print(f"warning: MLflow was not told that run {active.run_id} is {status}: {error}", file=sys.stderr)
         guard.communicate(b"ended")
 
 
-@contextmanager
-def reopened(run_id: str | None) -> Iterator[Tracker]:
+def reopened(run_id: str | None) -> Tracker:
     """The finished training run, for its evaluation; a new run if the store does not know it (any more)."""
     mlflow = _configured()
-    known = run_id is not None and _exists(run_id)
-    if not known:
-        print(f"note: MLflow has no run {run_id}; the evaluation is logged to a new one", file=sys.stderr)
-    with mlflow.start_run(run_id=run_id if known else None) as active:
-        yield Tracker(active.info.run_id)
+    if run_id is not None and _exists(run_id):
+        return Tracker(run_id)
+    print(f"note: MLflow has no run {run_id}; the evaluation is logged to a new one", file=sys.stderr)
+    with mlflow.start_run() as active:
+        return Tracker(active.info.run_id)
 
 
 def _configured() -> Any:
@@ -112,6 +113,7 @@ def _configured() -> Any:
         if mlflow.get_experiment_by_name(name) is None:
             mlflow.create_experiment(name, artifact_location=paths.MLFLOW_ARTIFACTS.as_uri() if local else None)
         mlflow.set_experiment(name)
+        mlflow.set_experiment_tag("mlflow.experimentKind", "custom_model_development")  # the page opens on its runs
     except mlflow.MlflowException as error:
         raise UserError(
             f"MLflow at {mlflow.get_tracking_uri()} does not answer: {error}\n"

@@ -32,13 +32,12 @@ def main() -> None:
             trained = run.train_network(
                 params, train, val, classes=classes, state=state, run_id=tracker.run_id, after_epoch=tracker.epochs
             )
-            for name in ("best", "last"):
-                path = state.folder / "checkpoints" / f"{name}.pt"
-                getattr(trained, name).save(path)
-                tracker.file(path, "checkpoints")
-            tracker.metrics({"best_epoch": trained.best.epoch})
             trained.best.save(paths.MODEL)
             tables.write(paths.HISTORY, trained.history, columns=list(trained.history[0]))
+            checkpoints = [state.folder / "checkpoints" / name for name in ("best.pt", "last.pt")]
+            for checkpoint, path in zip((trained.best, trained.last), checkpoints, strict=True):
+                checkpoint.save(path)
+            tracker.results({"best_epoch": trained.best.epoch}, checkpoints, folder="checkpoints")
         state.discard()
     best = trained.history[trained.best.epoch - 1]
     print(f"artifacts/model.pt: epoch {best['epoch']} of {len(trained.history)}, validation {best['val_top1']:.1%}")
