@@ -1,4 +1,4 @@
-# `make repro` and `make test` need Python 3.11 or newer and nothing else.
+# `make repro` and `make test` need Python 3.11 or newer and git, and set up the rest.
 
 PYTHON ?= python3
 BIN := .venv/bin
@@ -30,9 +30,9 @@ lint: .venv/installed ## check format and style
 ui: .venv/installed ## look at the runs, at http://127.0.0.1:5000
 	$(BIN)/mlflow ui
 
-clean: ## remove what the pipeline made; the runs in MLflow stay
+clean: ## remove what the pipeline made and what it would go on from; the runs in MLflow stay
 	rm -rf data/raw data/videos.csv data/splits data/frames .state
-	rm -rf artifacts/model.pt artifacts/history.csv artifacts/evaluation
+	rm -rf artifacts/model.pt artifacts/history.csv artifacts/evaluation artifacts/ablation .dvc/cache .dvc/tmp
 	find src tests -name __pycache__ -prune -exec rm -rf {} +
 	rm -rf .pytest_cache .ruff_cache
 

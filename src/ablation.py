@@ -48,8 +48,8 @@ def run_one(
 ) -> Answers:
     """Train on one fold; answer its test videos and as many training videos. What is in `results` is not redone."""
     from src import tracking
-    from src.evaluate import probabilities, sample
     from src.training import run
+    from src.training.answers import probabilities, sample
     from src.training.state import fingerprint, locked
 
     identity = run.identify(params, fold.values(), classes=classes)

@@ -70,11 +70,14 @@ def folder(raw: Path, *, path: Path, group: str | None) -> list[dict[str, str]]:
 
 def _remove_others(raw: Path, *, keep: set[str]) -> None:
     """Remove links, and files that were drawn here. Raises `UserError` rather than remove anything else."""
+    from src.datasets import synthetic
+
     drawn = (raw / STAMP).exists()
     for path in sorted(raw.rglob("*"), key=lambda path: path.name == STAMP):  # last, as it says what may be removed
         if (path.is_dir() and not path.is_symlink()) or path.relative_to(raw).as_posix() in keep:
             continue
-        if not (drawn or path.is_symlink() or path.name.startswith(".")):
+        ours = path.is_symlink() or path.name.startswith(".")
+        if not (ours or (drawn and (path.name == STAMP or synthetic.NAME.fullmatch(path.name)))):
             raise command.UserError(f"{path} was put there by hand and would be lost; move it elsewhere")
         path.unlink()
     for path in sorted(raw.rglob("*"), reverse=True):

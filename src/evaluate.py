@@ -9,7 +9,6 @@ compares like with like. Writes artifacts/metrics.json and artifacts/evaluation/
 from __future__ import annotations
 
 import json
-import random
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -18,44 +17,7 @@ from src import command, files, paths, tables
 if TYPE_CHECKING:
     import numpy as np
 
-    from src.model.checkpoint import Checkpoint
     from src.video.manifest import Video
-
-
-def probabilities(
-    checkpoint: Checkpoint,
-    videos: Sequence[Video],
-    *,
-    views: int,
-    crops: int,
-    device: str,
-    workers: int,
-    title: str,
-) -> np.ndarray:
-    """`(N, classes)`: the mean over `views` clips × `crops` squares of each video, each frame decoded once."""
-    from tqdm import tqdm
-
-    from src.training.loop import predict
-    from src.training.optim import choose_device
-    from src.training.run import loader
-    from src.video.dataset import TestViews
-
-    where = choose_device(device)
-    import torch
-
-    network = checkpoint.network().to(where, memory_format=torch.channels_last_3d)
-    model = checkpoint.model
-    dataset = TestViews(
-        videos, frames=model["frames"], stride=model["stride"], size=model["crop"], views=views, crops=crops
-    )
-    batches = tqdm(loader(dataset, workers=workers, device=where), desc=title, unit="video", disable=None)
-    return predict(network, batches, device=where, precision=checkpoint.precision).numpy()
-
-
-def sample(videos: Sequence[Video], count: int, *, seed: int) -> list[Video]:
-    """`count` of the videos, the same ones for the same seed, in their order; all if there are fewer."""
-    chosen = random.Random(seed).sample(range(len(videos)), min(count, len(videos)))
-    return [videos[index] for index in sorted(chosen)]
 
 
 def headline(answers: np.ndarray, videos: Sequence[Video], *, listed: int, bootstrap: int, seed: int) -> dict[str, Any]:
@@ -88,6 +50,7 @@ def main() -> None:
     from src.model.checkpoint import Checkpoint
     from src.report import figures
     from src.training import metrics
+    from src.training.answers import probabilities, sample
     from src.video import manifest
 
     checkpoint = Checkpoint.load(paths.MODEL)
@@ -149,7 +112,7 @@ def main() -> None:
     files.write_text(paths.METRICS, json.dumps(result, indent=2) + "\n")
 
     numbers = {f"{side}.{key}": value for side in ("test", "train") for key, value in result[side].items()}
-    tracker = tracking.reopened(checkpoint.run_id)
+    tracker = tracking.for_evaluation(checkpoint.run_id, settings=settings.model_dump())
     tracker.results(numbers | {"gap": result["gap"]}, [paths.METRICS, *sorted(folder.iterdir())], folder="evaluation")
     if len(test) < test_listed:
         print(f"evaluated {len(test)} of {test_listed} listed test videos; the others could not be read")

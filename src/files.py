@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from src import paths
+from src.command import UserError
 
 
 @contextmanager
@@ -27,6 +28,23 @@ def write_text(path: Path, text: str) -> None:
     """Replace the file at `path` by one that holds `text`."""
     with replacing(path) as beside:
         beside.write_text(text, encoding="utf-8")
+
+
+def write_bytes(path: Path, content: bytes | memoryview) -> None:
+    """Replace the file at `path` by one that holds `content`, on the disk when this returns.
+
+    Raises `UserError` if it cannot be written; what was there stays.
+    """
+    try:
+        with replacing(path) as beside, beside.open("wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+    except OSError as error:
+        raise UserError(
+            f"{path}: cannot be written: {error.strerror}; if the disk is full, make room: "
+            "the same command goes on from what was last saved"
+        ) from error
 
 
 def borrow(directory: Path) -> None:

@@ -25,7 +25,7 @@ def each(
     An item whose worker dies (a decoder that crashes, a process killed for memory) yields the
     `BrokenProcessPool` instead; the others are still done. An exception of `function` is raised here.
     """
-    count = min(len(items), processes or len(os.sched_getaffinity(0)))
+    count = min(len(items), processes or _cores())
     with tqdm(total=len(items), desc=title, unit="video", disable=None if items else True) as bar:
         left = list(items)
         while left:
@@ -40,6 +40,11 @@ def each(
             for item in suspects:
                 yield next(_run(function, [item], processes=1))
                 bar.update()
+
+
+def _cores() -> int:
+    """Those that this process may use, where the system tells."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _run(function: Callable[[Item], Result], items: Sequence[Item], *, processes: int) -> Iterator[tuple]:

@@ -56,8 +56,8 @@ class Dataset(Section):
 
 
 class Split(Section):
-    test: Share = 0.25
-    val: Share = 0.15
+    test: Annotated[float, Field(gt=0, lt=1)] = 0.25
+    val: Annotated[float, Field(gt=0, lt=1)] = 0.15
     seed: Annotated[int, Field(ge=0)] = 0
 
     @model_validator(mode="after")
@@ -215,7 +215,9 @@ def parse_override(text: str) -> dict[str, Any]:
     try:
         parsed = yaml.safe_load(value)
     except yaml.YAMLError:
-        raise command.UserError(f"--set {text}: not a YAML value; put text in quotes: '{key}=\"…\"'") from None
+        raise command.UserError(
+            f"--set {text}: not a YAML value; put text into single quotes within double ones: \"{key}='…'\""
+        ) from None
     number = _number(value) if isinstance(parsed, str) else None
     return {section: {name: parsed if number is None else number}}
 

@@ -16,6 +16,7 @@ from pathlib import Path
 
 from src import command, files, paths, tables
 from src.command import UserError
+from src.video.labels import mirrored_labels
 
 COLUMNS = ["video", "label", "group"]
 SIDES = ("train", "val", "test")
@@ -132,6 +133,7 @@ def main() -> None:
         tables.write(paths.SPLITS / f"{side}.csv", [{c: row[c] for c in COLUMNS} for row in members], columns=COLUMNS)
         print(f"{side:5}  {len(members):6} videos  {len({row['group'] for row in members}):5} groups")
     labels = sorted({row["label"] for row in rows})
+    mirrored_labels(labels, params.dataset.mirror)  # a class that is misspelt there is found before hours of extraction
     files.write_text(paths.SPLITS / "classes.txt", "".join(f"{label}\n" for label in labels))
 
 

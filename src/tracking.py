@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import logging
 import os
+import socket
 import subprocess
 import sys
 from collections.abc import Iterator, Sequence
@@ -47,12 +48,14 @@ class Tracker:
         Raises `UserError` if the tracking server does not take them.
         """
         import mlflow
+        import requests
 
         try:
-            mlflow.log_metrics(values, run_id=self.run_id)
             for path in files:
                 mlflow.log_artifact(str(path), folder, run_id=self.run_id)
-        except mlflow.MlflowException as error:
+            # Last, so that sending again what failed half way leaves one point of each.
+            mlflow.log_metrics(values, run_id=self.run_id)
+        except (mlflow.MlflowException, requests.RequestException) as error:
             raise UserError(f"MLflow did not take the results; the same command sends them again: {error}") from None
 
 
@@ -65,6 +68,7 @@ def run(*, run_id: str | None, settings: dict[str, Any], tags: dict[str, str]) -
     server cannot be reached.
     """
     mlflow = _configured()
+    _end_what_died(mlflow)
     known = run_id is not None and _exists(run_id)
     logged = _epochs_in(run_id) if known else 0
     active = mlflow.start_run(run_id=run_id if known else None, log_system_metrics=True, tags=tags | _commit()).info
@@ -86,13 +90,22 @@ def run(*, run_id: str | None, settings: dict[str, Any], tags: dict[str, str]) -
         guard.communicate(b"ended")
 
 
-def reopened(run_id: str | None) -> Tracker:
-    """The finished training run, for its evaluation; a new run if the store does not know it (any more)."""
+def for_evaluation(run_id: str | None, *, settings: dict[str, Any]) -> Tracker:
+    """The training run that an evaluation with `settings` belongs to.
+
+    A new one, tagged with the training run's, if that has been evaluated before or is not in the store.
+    """
     mlflow = _configured()
+    tags = {f"evaluate.{key}": str(value) for key, value in settings.items()}
     if run_id is not None and _exists(run_id):
-        return Tracker(run_id)
-    print(f"note: MLflow has no run {run_id}; the evaluation is logged to a new one", file=sys.stderr)
-    with mlflow.start_run() as active:
+        if not any(name.startswith("test.") for name in mlflow.get_run(run_id).data.metrics):
+            for key, value in tags.items():
+                mlflow.MlflowClient().set_tag(run_id, key, value)
+            return Tracker(run_id)
+        print(f"note: run {run_id} has been evaluated before; this evaluation is a run of its own", file=sys.stderr)
+    else:
+        print(f"note: MLflow has no run {run_id}; this evaluation is a run of its own", file=sys.stderr)
+    with mlflow.start_run(run_name="evaluation", tags=tags | {"trained in": str(run_id)} | _commit()) as active:
         return Tracker(active.info.run_id)
 
 
@@ -151,12 +164,30 @@ def _commit() -> dict[str, str]:
     return {"git.commit": commit, "git.dirty": str(bool(changes)).lower()}
 
 
+def _end_what_died(mlflow: Any) -> None:
+    """Mark runs KILLED whose process on this machine is gone: after a power cut its guard is gone too."""
+    for run in mlflow.search_runs(filter_string="attributes.status = 'RUNNING'", output_format="list"):
+        host, process = run.data.tags.get("host"), run.data.tags.get("process")
+        if host == socket.gethostname() and process and not _lives(int(process)):
+            mlflow.MlflowClient().set_terminated(run.info.run_id, "KILLED")
+
+
+def _lives(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True  # another user's
+    return True
+
+
 def _guard(run_id: str) -> subprocess.Popen:
     """A process that outlives this one and ends the run as KILLED if nobody else has ended it."""
     import mlflow
 
     command = [sys.executable, "-m", "src.tracking", run_id, mlflow.get_tracking_uri(), str(os.getpid())]
-    mlflow.set_tag("process", str(os.getpid()))
+    mlflow.set_tags({"host": socket.gethostname(), "process": str(os.getpid())})
     return subprocess.Popen(command, cwd=paths.ROOT, stdin=subprocess.PIPE, start_new_session=True)
 
 

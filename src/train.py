@@ -24,7 +24,7 @@ def main() -> None:
         for side in ("train", "val")
     )
     identity = run.identify(params, [train, val], classes=classes)
-    settings = params.model_dump(exclude={"runtime"})
+    settings = params.model_dump(exclude={"evaluate", "runtime"})
     with locked(paths.STATE / "train" / identity["state"]) as state:
         tags = {"dataset": params.dataset.name} | identity
         with tracking.run(run_id=state.run_id, settings=settings, tags=tags) as tracker:

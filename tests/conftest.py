@@ -50,7 +50,8 @@ class Checkout:
 
 def new_checkout(path: Path) -> Checkout:
     """Copy what git tracks (as it is in the working tree) to `path` and commit it there with tiny settings."""
-    listed = subprocess.run(["git", "ls-files", "-co", "--exclude-standard"], cwd=ROOT, capture_output=True, text=True)
+    command = ["git", "ls-files", "-co", "--exclude-standard"]
+    listed = subprocess.run(command, cwd=ROOT, stdout=subprocess.PIPE, text=True, check=True)
     for name in listed.stdout.splitlines():
         if (ROOT / name).exists() and name not in ("dvc.lock", "artifacts/metrics.json"):
             (path / name).parent.mkdir(parents=True, exist_ok=True)

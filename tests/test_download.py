@@ -215,6 +215,20 @@ def test_a_file_put_into_data_raw_by_hand_is_named_and_not_removed(raw, original
         assert contents(raw) == {name: "my only copy"}
 
 
+def test_a_file_put_among_the_drawn_ones_is_named_and_not_removed(raw, originals, quick):
+    draw(raw)
+    (raw / "Juggle").mkdir()
+    (raw / "Juggle" / "mine.mp4").write_text("my only copy")
+    for fill in (
+        lambda: draw(raw),
+        lambda: draw(raw, seed=2),
+        lambda: download.folder(raw, path=originals, group=None),
+    ):
+        with pytest.raises(UserError, match=r"mine\.mp4 was put there by hand and would be lost"):
+            fill()
+        assert (raw / "Juggle" / "mine.mp4").read_text() == "my only copy"
+
+
 @pytest.mark.parametrize("path", [".", "Walk", "list.csv", "../list.csv"])
 def test_videos_that_lie_in_data_raw_itself_are_refused_and_stay(tmp_path, path):
     raw = tmp_path / "raw"

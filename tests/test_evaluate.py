@@ -7,8 +7,9 @@ import numpy as np
 import pytest
 import torch
 
-from src.evaluate import headline, probabilities, sample, table
+from src.evaluate import headline, table
 from src.model.checkpoint import Checkpoint, build
+from src.training.answers import probabilities, sample
 from src.video import store
 from src.video.manifest import Video
 

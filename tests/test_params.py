@@ -215,10 +215,10 @@ def test_set_says_what_it_expects(text):
 
 
 def test_set_says_how_to_give_text_that_yaml_cannot_read():
-    with pytest.raises(UserError, match="put text in quotes") as refused:
+    with pytest.raises(UserError, match="put text into single quotes") as refused:
         parse_override("dataset.group=[a-z]+_(p.)")
-    advice = re.search(r"'(.*)'$", str(refused.value))[1]
-    assert parse_override(advice.replace("…", "[a-z]+_(p.)")) == {"dataset": {"group": "[a-z]+_(p.)"}}
+    advice = re.search(r'"(.*)"$', str(refused.value))[1]
+    assert parse_override(advice.replace("…", r"[a-z]+\d_(p.)")) == {"dataset": {"group": r"[a-z]+\d_(p.)"}}
 
 
 def test_the_last_set_wins_and_the_file_stays(file):

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json
-import os
 from pathlib import Path
+from urllib.parse import unquote
 
 import mlflow
 import pytest
@@ -74,7 +74,7 @@ def test_the_run_in_mlflow_is_complete(reproduced: Checkout):
     first = reproduced.run("git", "rev-list", "--max-parents=0", "HEAD").stdout.strip()
     assert run.data.tags["git.commit"] == first
     assert len(run.data.tags["dataset.sha256"]) == 64
-    artifacts = Path(run.info.artifact_uri.removeprefix("file://"))
+    artifacts = Path(unquote(run.info.artifact_uri.removeprefix("file://")))
     found = {path.relative_to(artifacts).as_posix() for path in artifacts.rglob("*") if path.is_file()}
     assert found >= {
         "checkpoints/best.pt",
@@ -124,8 +124,13 @@ def test_experiments_queued_or_not_share_one_mlflow_db(reproduced: Checkout):
     assert sorted(run.data.params["train.lr"] for run in new) == ["0.02", "0.03", "0.04"]
     assert {run.info.status for run in new} == {"FINISHED"}
     assert all("test.top1" in run.data.metrics for run in new)
+
+    reproduced.run("dvc", "exp", "run", "-S", "evaluate.views=1")
+    evaluation = runs(reproduced)[-1]
+    assert evaluation.data.tags["evaluate.views"] == "1"
+    assert evaluation.data.tags["trained in"] in {run.info.run_id for run in new}
     experiments = json.loads(reproduced.run("dvc", "exp", "show", "--json").stdout)
-    assert len(experiments[1]["experiments"]) == 3
+    assert len(experiments[1]["experiments"]) == 4
     reproduced.run("git", "checkout", "-q", ".")
     reproduced.run("dvc", "checkout")
 
@@ -137,10 +142,10 @@ def test_a_queued_experiment_takes_frames_from_the_main_checkout(reproduced: Che
     copy = reproduced.path / ".dvc" / "tmp" / "exps" / "standalone" / "tmpabc"
     assert paths.main_checkout(copy) == reproduced.path
     (copy / "src").mkdir(parents=True)
-    for module in ("__init__", "files", "paths"):
+    for module in ("__init__", "command", "files", "paths"):
         (copy / "src" / f"{module}.py").write_text((reproduced.path / "src" / f"{module}.py").read_text())
     code = "from src import files, paths; files.borrow(paths.FRAMES)"
-    assert os.system(f"cd {copy} && python -c '{code}'") == 0
+    Checkout(copy, reproduced.env).run("python", "-c", code)
     name = "frames/Walk/v_Walk_g01_c01.avi"
     assert (copy / "data" / name).stat().st_ino == (reproduced.path / "data" / name).stat().st_ino
 

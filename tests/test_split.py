@@ -228,7 +228,8 @@ def test_the_command_writes_the_sides_and_the_class_list(tmp_path):
     rows = files(data / "raw", contents)
     tables.write(data / "videos.csv", rows, columns=["video", "label", "group", "part"])
     code = "import src.split, sys; src.split.main(); print({'torch', 'av', 'mlflow', 'numpy'} & set(sys.modules))"
-    shares = ("--set", "split.test=0.25", "--set", "split.val=0.25", "--set", "split.seed=0")
+    settings = ("split.test=0.25", "split.val=0.25", "split.seed=0", "dataset.mirror={}")
+    shares = [part for setting in settings for part in ("--set", setting)]
     done = checkout.run("python", "-c", code, *shares)
     assert done.stdout.splitlines() == [
         "note: Walk/g0.mp4 and Walk/g7.mp4 are the same file and stay on one side",

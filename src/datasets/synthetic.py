@@ -43,9 +43,8 @@ PAIRS = (
     ("RaiseArms", "LowerArms"),
     ("ArmCircleLeft", "ArmCircleRight"),
 )
-MIRROR = {"ArmCircleLeft": "ArmCircleRight"}  # the hand passes overhead toward the image's left, or its right
 
-_NAME = re.compile(rf"v_({'|'.join(CLASSES)})_g(\d{{2,}})_c(\d{{2,}})\.avi")
+NAME = re.compile(rf"v_({'|'.join(CLASSES)})_g(\d{{2,}})_c(\d{{2,}})\.avi")
 
 
 def names(*, actors: int, clips: int) -> list[str]:
@@ -69,7 +68,7 @@ def write_clip(path: Path, *, seed: int) -> None:
 
     Raises ValueError for a name that is not of the form `v_CLASS_gNN_cNN.avi`.
     """
-    match = _NAME.fullmatch(path.name)
+    match = NAME.fullmatch(path.name)
     if match is None or not int(match[2]) or not int(match[3]):
         raise ValueError(f"{path.name!r} is not v_CLASS_gNN_cNN.avi with a class of {', '.join(CLASSES)}")
     with files.replacing(path) as beside:

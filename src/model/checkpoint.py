@@ -5,6 +5,7 @@ The file holds tensors and plain values only, so it is read with `weights_only=T
 
 from __future__ import annotations
 
+import io
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -12,9 +13,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from src import files
 from src.command import UserError
 from src.model.slowfast import SlowFast
-from src.training.state import save_whole
 
 
 @dataclass(frozen=True)
@@ -37,7 +38,7 @@ class Checkpoint:
 
     def save(self, path: Path) -> None:
         """Write to `path`, whole or not at all."""
-        save_whole(path, asdict(self))
+        save(path, asdict(self))
 
     @classmethod
     def load(cls, path: Path) -> Checkpoint:
@@ -51,6 +52,13 @@ class Checkpoint:
         except Exception as error:
             # Without PyTorch's message: it advises to read the file without this check, and so to run what is in it.
             raise UserError(f"{path}: not a model of this pipeline, or damaged; `dvc repro` trains one") from error
+
+
+def save(path: Path, value: Any) -> None:
+    """`torch.save` that leaves what was there if the disk is full (a `UserError`) or the process is killed."""
+    content = io.BytesIO()  # in memory first: onto a full disk, torch's zip writer fails with an error about positions
+    torch.save(value, content)
+    files.write_bytes(path, content.getbuffer())
 
 
 def build(model: dict[str, Any], *, classes: int) -> SlowFast:

@@ -197,8 +197,7 @@ class SlowFast(nn.Module):
         Logits in evaluation too: PySlowFast's head turns to probabilities there and averages these over
         positions, which ties it to one crop size.
         """
-        # Chosen on the CPU, as for the published weights: a GPU may round otherwise. The copy does not wait,
-        # so that this step is queued while the GPU still works on the last one.
+        # Chosen on the CPU, as for the published weights: a GPU may round otherwise.
         chosen = slow_frames(clip.shape[2], self.alpha).to(clip.device, non_blocking=True)
         slow, fast = clip.index_select(2, chosen), clip
         for slow_stage, fast_stage, fuse in zip(self.slow, self.fast, self.fuse, strict=False):

@@ -40,17 +40,19 @@ def train_epoch(
         with autocast(device, precision=precision):
             logits = model(clips)
         loss = F.cross_entropy(logits.float(), labels, label_smoothing=label_smoothing)
-        if not math.isfinite(value := loss.item()):
-            raise UserError(
-                f"the loss is {value} at step {step} of this epoch, with a learning rate of {rate(step):g}: "
-                "lower train.lr, lengthen train.warmup or set train.clip_norm"
-            )
         optimizer.zero_grad()
         loss.backward()
         norm = nn.utils.clip_grad_norm_(model.parameters(), clip_norm or math.inf)
-        if not math.isfinite(norm):
+        # Read together, after the backward pass: each look waits for a GPU to finish what it was given.
+        loss_value, norm_value = torch.stack([loss.detach(), norm]).tolist()
+        if not math.isfinite(loss_value):
             raise UserError(
-                f"the gradient is {norm.item()} at step {step} of this epoch though the loss is {value:.3f}: "
+                f"the loss is {loss_value} at step {step} of this epoch, with a learning rate of {rate(step):g}: "
+                "lower train.lr, lengthen train.warmup or set train.clip_norm"
+            )
+        if not math.isfinite(norm_value):
+            raise UserError(
+                f"the gradient is {norm_value} at step {step} of this epoch though the loss is {loss_value:.3f}: "
                 "train.precision: fp32 is the safest; oneDNN's bfloat16 is known to fail on feature maps of 2 pixels"
             )
         optimizer.step()

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
+import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -11,6 +14,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 from tqdm import tqdm
 
+from src import paths
 from src.model.checkpoint import Checkpoint, build
 from src.training import metrics
 from src.training.loop import predict, train_epoch
@@ -39,12 +43,22 @@ class Trained:
 
 
 def identify(params: Params, sides: Iterable[Sequence[Video]], *, classes: list[str]) -> dict[str, str]:
-    """Fingerprints of a training: `dataset.sha256` of its videos and frames, and `state` of all that decides it."""
+    """Fingerprints of a training: `dataset.sha256` of its videos and frames, and `state` of all that decides it.
+
+    The latter includes the code: other code would go on with what this one left, and answer with its numbers.
+    """
     extract = params.extract.model_dump(exclude={"on_error"})
+    manifest.check_settings(paths.FRAMES, extract=extract)
     data = manifest.fingerprint(sides, extract=extract)
     sections = [getattr(params, name).model_dump() for name in ("model", "augment", "train")]
     mirrored = mirrored_labels(classes, params.dataset.mirror)
-    return {"dataset.sha256": data, "state": fingerprint([sections, mirrored, classes, data])}
+    return {"dataset.sha256": data, "state": fingerprint([sections, mirrored, classes, data, _version()])}
+
+
+def _version() -> list[str]:
+    sources = [path for part in ("model", "training", "video") for path in (paths.ROOT / "src" / part).glob("*.py")]
+    digest = hashlib.sha256(b"".join(path.read_bytes() for path in sorted(sources))).hexdigest()
+    return [digest, torch.__version__]
 
 
 def train_network(
@@ -121,7 +135,7 @@ def fit(
     views = loader(TestViews(val, **shape, size=model["crop"], views=1, crops=1), workers=workers, device=where)
 
     history: list[Epoch] = []
-    if saved := state.load(where):
+    if saved := state.load("cpu"):
         network.load_state_dict(saved["model"])
         optimizer.load_state_dict(saved["optimizer"])
         history = saved["history"]
@@ -135,6 +149,7 @@ def fit(
             # Dropout draws from a generator that each epoch seeds, so that a resumed epoch is the same epoch.
             torch.manual_seed(settings["seed"] * 100_003 + epoch)
             stream.epoch = epoch
+            began = time.monotonic()
 
             def rate(step: int, epoch: int = epoch) -> float:
                 schedule = {k: settings[k] for k in ("lr", "epochs", "warmup", "schedule")}
@@ -149,6 +164,7 @@ def fit(
                 after_step=bar.update,
                 **{k: settings[k] for k in ("precision", "label_smoothing", "clip_norm")},
             )
+            speed = per_epoch / (time.monotonic() - began)
             answers = predict(network, views, device=where, precision=settings["precision"]).numpy()
             tested = metrics.accuracy_and_loss(answers, [video.label for video in val])
             row = {
@@ -166,11 +182,18 @@ def fit(
                 best=best,
             )
             after_epoch(history)
+            left = per_epoch * (epochs - epoch - 1) / speed
             bar.write(
                 f"epoch {epoch + 1:3}/{epochs}  loss {row['train_loss']:.3f}  train {row['train_top1']:6.1%}  "
-                f"val {row['val_top1']:6.1%}  {bar.format_dict['rate'] or 0:.0f} clips/s{'  best' if best else ''}"
+                f"val {row['val_top1']:6.1%}  {speed:.0f} clips/s  {_clock(left)} left{'  best' if best else ''}"
             )
     return state.best(), history
+
+
+def _clock(seconds: float) -> str:
+    """`1:02:03`, or `2:03` if under an hour."""
+    text = str(timedelta(seconds=round(seconds)))
+    return text.removeprefix("0:0").removeprefix("0:")
 
 
 def best_epoch(history: Sequence[Epoch]) -> int:

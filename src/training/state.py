@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import fcntl
 import hashlib
-import io
 import json
 import os
 import shutil
@@ -19,8 +18,8 @@ from typing import Any
 
 import torch
 
-from src import files
 from src.command import UserError
+from src.model.checkpoint import save
 
 
 def fingerprint(values: Any) -> str:
@@ -34,7 +33,7 @@ class TrainingState:
     def __init__(self, folder: Path):
         self.folder = folder
 
-    def load(self, device: torch.device | str) -> dict[str, Any] | None:
+    def load(self, device: str) -> dict[str, Any] | None:
         """What `save` was last given, or None at the start."""
         path = self.folder / "last.pt"
         return torch.load(path, map_location=device, weights_only=True) if path.exists() else None
@@ -42,8 +41,8 @@ class TrainingState:
     def save(self, state: dict[str, Any], *, best: bool) -> None:
         """Replace `last.pt`, and `best.pt` with its model if this is the best so far; whole or not at all."""
         if best:
-            save_whole(self.folder / "best.pt", state["model"])
-        save_whole(self.folder / "last.pt", state)
+            save(self.folder / "best.pt", state["model"])
+        save(self.folder / "last.pt", state)
 
     def best(self) -> dict[str, torch.Tensor]:
         """The weights that did best on validation."""
@@ -84,22 +83,3 @@ def locked(folder: Path) -> Iterator[TrainingState]:
         lock.write(str(os.getpid()))
         lock.flush()
         yield TrainingState(folder)
-
-
-def save_whole(path: Path, value: Any) -> None:
-    """`torch.save` that leaves what was there if the disk is full or the process is killed.
-
-    Raises `UserError` if the file cannot be written.
-    """
-    content = io.BytesIO()  # in memory first: onto a full disk, torch's zip writer fails with an error about positions
-    torch.save(value, content)
-    try:
-        with files.replacing(path) as beside, beside.open("wb") as file:
-            file.write(content.getbuffer())
-            file.flush()
-            os.fsync(file.fileno())
-    except OSError as error:
-        raise UserError(
-            f"{path}: cannot be written: {error.strerror}; if the disk is full, make room: "
-            "the same command goes on from what was last saved"
-        ) from error

@@ -34,7 +34,8 @@ def frame_file(name: str) -> str:
 def videos(listing: Path, *, frames: Path, classes: Sequence[str]) -> tuple[list[Video], int]:
     """The videos of a split list that have frames, and how many the list names.
 
-    Raises `UserError` for a video that was never extracted or a label that is not in the class list.
+    Raises `UserError` for a video that was never extracted, a label that is not in the class list, and a class of
+    which no video could be read.
     """
     manifest = {row["video"]: row for row in tables.read(frames / "manifest.csv", columns=COLUMNS)}
     labels = {name: label for label, name in enumerate(classes)}
@@ -50,9 +51,20 @@ def videos(listing: Path, *, frames: Path, classes: Sequence[str]) -> tuple[list
         if not entry["refused"]:
             file = frames / frame_file(name)
             found.append(Video(name, file, labels[row["label"]], row["group"], int(entry["frames"]), entry["sha256"]))
-    if not found:
-        raise UserError(f"{listing.name}: no video of it could be read; see data/frames/manifest.csv")
+    if lost := {row["label"] for row in rows} - {classes[video.label] for video in found}:
+        raise UserError(f"{listing.name}: class {min(lost)} has lost all its videos; see data/frames/manifest.csv")
     return found, len(rows)
+
+
+def check_settings(frames: Path, *, extract: dict[str, float]) -> None:
+    """Raise `UserError` if the frames on disk were made with other settings than `extract`."""
+    try:
+        made = json.loads((frames / "settings.json").read_text())
+    except FileNotFoundError:
+        raise UserError(f"{frames}: no frames; run `dvc repro extract_frames`") from None
+    for key, value in extract.items():
+        if made[key] != value:
+            raise UserError(f"extract.{key} is {value}, but data/frames was made with {made[key]}: run `dvc repro`")
 
 
 def fingerprint(sides: Iterable[Sequence[Video]], *, extract: dict) -> str:

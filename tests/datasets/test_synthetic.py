@@ -15,7 +15,6 @@ from src.datasets.synthetic import (
     ACTIONS,
     CLASSES,
     FPS,
-    MIRROR,
     PAIRS,
     WINDOW,
     Take,
@@ -23,6 +22,7 @@ from src.datasets.synthetic import (
     names,
     write_clip,
 )
+from src.params import Dataset
 
 TAKE = Take(frames=80, tempo=0.5, drift=0.1, phase=0.3, delay=0.5, reach=1.0, elbow=0.4, arm=1, turn=0.5)
 
@@ -60,7 +60,7 @@ def test_every_class_is_in_one_pair():
     assert tuple(sorted(CLASSES)) == CLASSES
     assert sorted(label for pair in PAIRS for label in pair) == list(CLASSES)
     assert set(ACTIONS) == set(CLASSES)
-    assert all((left, right) in PAIRS for left, right in MIRROR.items())
+    assert all((left, right) in PAIRS for left, right in Dataset().mirror.items())
 
 
 def test_the_seed_decides_every_byte(tmp_path):

@@ -13,7 +13,8 @@ import pytest
 import torch
 
 from src.command import UserError
-from src.training.state import TrainingState, fingerprint, locked, save_whole
+from src.model.checkpoint import save
+from src.training.state import TrainingState, fingerprint, locked
 
 ROOT = Path(__file__).parents[2]
 
@@ -137,28 +138,28 @@ def test_a_full_disk_leaves_the_last_state_and_one_line(tmp_path, kilobytes):
 
 def test_a_file_is_replaced_not_overwritten(tmp_path):
     """Who has the old one open still reads the old one, whole."""
-    save_whole(tmp_path / "last.pt", {"epoch": 1})
+    save(tmp_path / "last.pt", {"epoch": 1})
     with (tmp_path / "last.pt").open("rb") as old:
-        save_whole(tmp_path / "last.pt", {"epoch": 2})
+        save(tmp_path / "last.pt", {"epoch": 2})
         assert torch.load(old, weights_only=True) == {"epoch": 1}
     assert torch.load(tmp_path / "last.pt", weights_only=True) == {"epoch": 2}
 
 
 def test_an_interruption_while_saving_leaves_the_last_state(tmp_path, monkeypatch):
     path = tmp_path / "last.pt"
-    save_whole(path, {"epoch": 1})
+    save(path, {"epoch": 1})
 
     def interrupted(descriptor: int) -> None:
         raise KeyboardInterrupt
 
     monkeypatch.setattr(os, "fsync", interrupted)
     with pytest.raises(KeyboardInterrupt):
-        save_whole(path, {"epoch": 2})
+        save(path, {"epoch": 2})
     assert torch.load(path, weights_only=True) == {"epoch": 1}
     assert list(tmp_path.iterdir()) == [path]
 
 
 def test_what_cannot_be_saved_is_no_full_disk(tmp_path):
     with pytest.raises((AttributeError, TypeError, RuntimeError)):
-        save_whole(tmp_path / "last.pt", {"made here": lambda: None})
+        save(tmp_path / "last.pt", {"made here": lambda: None})
     assert list(tmp_path.iterdir()) == []

@@ -52,9 +52,10 @@ def test_a_listed_video_has_its_label_by_the_class_list_and_its_counted_frames(f
 
 
 def test_a_refused_video_is_left_out_and_still_counts_as_listed(frames):
-    found, listed = videos(listing(frames, "Run/a.mp4", "Walk/broken.mp4"), frames=frames, classes=CLASSES)
-    assert [video.name for video in found] == ["Run/a.mp4"]
-    assert listed == 2
+    names = ("Run/a.mp4", "Walk/b.c.webm", "Walk/broken.mp4")
+    found, listed = videos(listing(frames, *names), frames=frames, classes=CLASSES)
+    assert [video.name for video in found] == ["Run/a.mp4", "Walk/b.c.webm"]
+    assert listed == 3
 
 
 @pytest.mark.parametrize(
@@ -62,7 +63,7 @@ def test_a_refused_video_is_left_out_and_still_counts_as_listed(frames):
     [
         (["Run/new.mp4"], None, "test.csv: Run/new.mp4 is not in data/frames; run `dvc repro extract_frames`"),
         (["Run/a.mp4"], "Jump", "test.csv: Run/a.mp4: class Jump is not in classes.txt"),
-        (["Walk/broken.mp4"], None, "test.csv: no video of it could be read; see data/frames/manifest.csv"),
+        (["Walk/broken.mp4"], None, "test.csv: class Walk has lost all its videos; see data/frames/manifest.csv"),
     ],
 )
 def test_what_cannot_be_used_is_named(frames, names, label, message):
