@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from src import command, files, paths, tables
@@ -42,24 +43,52 @@ def table(name: str, train: dict[str, Any], test: dict[str, Any]) -> str:
     )
 
 
-def main() -> None:
-    params = command.settings(__doc__)
+def write_details(folder: Path, videos: Sequence[Video], answers: np.ndarray, *, classes: Sequence[str]) -> None:
+    """Every prediction and the accuracy of every class, as tables and figures, to `folder`."""
     import numpy as np
 
+    from src.report import figures
+    from src.training import metrics
+
+    labels, predicted = np.array([video.label for video in videos]), answers.argmax(1)
+    overall = float((labels == predicted).mean())
+    predictions = [
+        {
+            "video": video.name,
+            "group": video.group,
+            "actual": classes[video.label],
+            "predicted": classes[guess],
+            "confidence": f"{row[guess]:.4f}",
+        }
+        for video, guess, row in zip(videos, predicted, answers, strict=True)
+    ]
+    tables.write(folder / "predictions.csv", predictions, columns=list(predictions[0]))
+    counts = metrics.confusion(predicted, labels, classes=len(classes))
+    per_class = [
+        {"class": name, "videos": int(row.sum()), "top1": float(row[label] / row.sum())}
+        for label, (name, row) in enumerate(zip(classes, counts, strict=True))
+        if row.sum()
+    ]
+    tables.write(folder / "per_class.csv", per_class, columns=list(per_class[0]))
+    figures.per_class(folder / "per_class.png", per_class, overall=overall)
+    figures.confusion(folder / "confusion.png", counts, classes, title=f"Test: {overall:.1%} of {len(videos)} videos")
+
+
+def main() -> None:
+    params = command.settings(__doc__)
     from src import tracking
     from src.model.checkpoint import Checkpoint
     from src.report import figures
-    from src.training import metrics
     from src.training.answers import probabilities, sample
     from src.video import manifest
 
     checkpoint = Checkpoint.load(paths.MODEL)
     classes, settings = checkpoint.classes, params.evaluate
-    sides, answers = {}, {}
     test, test_listed = manifest.videos(paths.SPLITS / "test.csv", frames=paths.FRAMES, classes=classes)
     train, _ = manifest.videos(paths.SPLITS / "train.csv", frames=paths.FRAMES, classes=classes)
     train = sample(train, len(test), seed=settings.seed)
-    for side, videos, listed in (("train", train, len(train)), ("test", test, test_listed)):
+    sides, answers = {}, {}
+    for side, videos, listed in (("test", test, test_listed), ("train", train, len(train))):
         answers[side] = probabilities(
             checkpoint,
             videos,
@@ -70,54 +99,20 @@ def main() -> None:
             title=side,
         )
         sides[side] = headline(answers[side], videos, listed=listed, bootstrap=settings.bootstrap, seed=settings.seed)
-    result = {
-        "test": sides["test"],
-        "train": sides["train"],
-        "gap": sides["train"]["top1"] - sides["test"]["top1"],
-    }
-
-    labels, predicted = np.array([video.label for video in test]), answers["test"].argmax(1)
-    counts = metrics.confusion(predicted, labels, classes=len(classes))
-    per_class = [
-        {"class": name, "videos": int(row.sum()), "top1": float(row[label] / row.sum()) if row.sum() else None}
-        for label, (name, row) in enumerate(zip(classes, counts, strict=True))
-    ]
-    folder = paths.EVALUATION
-    tables.write(folder / "per_class.csv", per_class, columns=["class", "videos", "top1"])
-    tables.write(
-        folder / "predictions.csv",
-        [
-            {
-                "video": video.name,
-                "group": video.group,
-                "actual": classes[video.label],
-                "predicted": classes[guess],
-                "confidence": f"{row[guess]:.4f}",
-            }
-            for video, guess, row in zip(test, predicted, answers["test"], strict=True)
-        ],
-        columns=["video", "group", "actual", "predicted", "confidence"],
-    )
-    history = [{k: float(v) for k, v in row.items()} for row in tables.read(paths.HISTORY)]
-    figures.curves(folder / "curves.png", history, best=checkpoint.epoch)
-    figures.confusion(
-        folder / "confusion.png",
-        counts,
-        classes,
-        title=f"Test: {result['test']['top1']:.1%} of {len(test)} videos",
-    )
-    figures.per_class(
-        folder / "per_class.png", [row for row in per_class if row["videos"]], overall=result["test"]["top1"]
-    )
+    result = sides | {"gap": sides["train"]["top1"] - sides["test"]["top1"]}
     files.write_text(paths.METRICS, json.dumps(result, indent=2) + "\n")
+    write_details(paths.EVALUATION, test, answers["test"], classes=classes)
+    history = [{key: float(value) for key, value in row.items()} for row in tables.read(paths.HISTORY)]
+    figures.curves(paths.EVALUATION / "curves.png", history, best=checkpoint.epoch)
 
-    numbers = {f"{side}.{key}": value for side in ("test", "train") for key, value in result[side].items()}
+    numbers = {f"{side}.{key}": value for side, values in sides.items() for key, value in values.items()}
     tracker = tracking.for_evaluation(checkpoint.run_id, settings=settings.model_dump())
-    tracker.results(numbers | {"gap": result["gap"]}, [paths.METRICS, *sorted(folder.iterdir())], folder="evaluation")
+    written = [paths.METRICS, *sorted(paths.EVALUATION.iterdir())]
+    tracker.results(numbers | {"gap": result["gap"]}, written, folder="evaluation")
     if len(test) < test_listed:
         print(f"evaluated {len(test)} of {test_listed} listed test videos; the others could not be read")
     model = checkpoint.model
-    print(table(f"SlowFast R{model['depth']}, {model['frames']} frames", result["train"], result["test"]))
+    print(table(f"SlowFast R{model['depth']}, {model['frames']} frames", sides["train"], sides["test"]))
 
 
 if __name__ == "__main__":
