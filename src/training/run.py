@@ -191,9 +191,8 @@ def fit(
 
 
 def _clock(seconds: float) -> str:
-    """`1:02:03`, or `2:03` if under an hour."""
-    text = str(timedelta(seconds=round(seconds)))
-    return text.removeprefix("0:0").removeprefix("0:")
+    """`1:02:03`, or `02:03` if under an hour."""
+    return str(timedelta(seconds=round(seconds))).removeprefix("0:")
 
 
 def best_epoch(history: Sequence[Epoch]) -> int:
