@@ -74,7 +74,7 @@ def test_a_killed_series_goes_on(reproduced: Checkout, tmp_path: Path):
     rows = [line.split("|")[1].strip() for line in table.splitlines() if line.startswith("|")]
     assert rows[2:4] == ["default", "still-frames"]
     assert "Walk / Run" in rows
-    assert all(line.endswith("| 40 |") for line in table.splitlines()[3:5])
+    assert sum(line.endswith("| 40 |") for line in table.splitlines()) == 2
 
 
 def test_a_recipe_that_changes_the_videos_is_refused(reproduced: Checkout):

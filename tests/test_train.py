@@ -75,10 +75,11 @@ def test_killed_in_mid_training_it_goes_on_in_the_same_run(checkout: Checkout):
 
 
 def test_a_second_process_is_refused_and_ctrl_c_loses_nothing(checkout: Checkout):
-    with checkout.start(*LONG) as first:
-        read_until(first, "epoch   1/12")
+    longer = (*LONG[:-1], "train.epochs=80")
+    with checkout.start(*longer) as first:
+        read_until(first, "epoch   1/80")
         first.send_signal(signal.SIGSTOP)  # or it may end before the second one has begun
-        second = checkout.run(*LONG, check=False)
+        second = checkout.run(*longer, check=False)
         first.send_signal(signal.SIGCONT)
         first.send_signal(signal.SIGINT)
         rest = first.stdout.read()
@@ -88,7 +89,7 @@ def test_a_second_process_is_refused_and_ctrl_c_loses_nothing(checkout: Checkout
     assert "the same command goes on from here" in rest
     assert "Traceback" not in rest
     assert [run.info.status for run in runs(checkout)] == ["KILLED"]
-    assert "resuming after epoch" in checkout.run(*LONG).stdout
+    assert "resuming after epoch" in checkout.run(*longer).stdout
     assert [run.info.status for run in runs(checkout)] == ["FINISHED"]
 
 
