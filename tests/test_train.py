@@ -9,6 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import mlflow
+import psutil
 import pytest
 import torch
 
@@ -91,6 +92,19 @@ def test_a_second_process_is_refused_and_ctrl_c_loses_nothing(checkout: Checkout
     assert [run.info.status for run in runs(checkout)] == ["KILLED"]
     assert "resuming after epoch" in checkout.run(*longer).stdout
     assert [run.info.status for run in runs(checkout)] == ["FINISHED"]
+
+
+def test_a_power_cut_leaves_no_run_running_for_ever(checkout: Checkout):
+    """Process and guard die together; the next training, though another one, ends the run."""
+    with checkout.start(*LONG) as first:
+        read_until(first, "epoch   1/12")
+        first.send_signal(signal.SIGSTOP)
+        (guard,) = psutil.Process(first.pid).children()
+        guard.kill()
+        first.kill()
+    assert [run.info.status for run in runs(checkout)] == ["RUNNING"]
+    checkout.run(*LONG, "--set", "train.lr=0.001")
+    assert [run.info.status for run in runs(checkout)] == ["KILLED", "FINISHED"]
 
 
 def test_another_setting_does_not_resume_and_a_dead_server_is_named(checkout: Checkout):
