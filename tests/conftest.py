@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 import subprocess
 import sys
 from dataclasses import dataclass
@@ -43,9 +44,16 @@ class Checkout:
 
     def start(self, *command: str) -> subprocess.Popen[str]:
         """Start a command there and return at once; its output is a pipe of lines."""
-        pipe = subprocess.PIPE
-        env = self.env | {"PYTHONUNBUFFERED": "1"}
-        return subprocess.Popen(command, cwd=self.path, env=env, stdout=pipe, stderr=subprocess.STDOUT, text=True)
+        # A shell starts what it runs in the background with Ctrl-C ignored, and children inherit that.
+        return subprocess.Popen(
+            command,
+            cwd=self.path,
+            env=self.env | {"PYTHONUNBUFFERED": "1"},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+        )
 
 
 def new_checkout(path: Path) -> Checkout:
