@@ -1,4 +1,4 @@
-"""A copy of the checkout with tiny settings, in which the real commands are run."""
+"""What many tests share: a copy of the checkout, with tiny settings, to run real commands in; a tiny network."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import shutil
 import signal
 import subprocess
 import sys
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -27,6 +28,20 @@ TINY = [
     ),
     *("runtime.workers=0", "runtime.processes=2"),
 ]
+
+
+TINY_MODEL = {
+    "depth": 18,
+    "width": 8,
+    "alpha": 4,
+    "beta_inv": 4,
+    "fusion_kernel": 5,
+    "dropout": 0.5,
+    "zero_init": False,
+    "frames": 8,
+    "stride": 1,
+    "crop": 32,
+}
 
 
 @dataclass(frozen=True)
@@ -91,3 +106,14 @@ def reproduced(tmp_path_factory: pytest.TempPathFactory) -> Checkout:
     checkout.run("git", "add", "-A")
     checkout.run("git", "commit", "-qm", "results")
     return checkout
+
+
+@pytest.fixture
+def one_thread() -> Iterator[None]:
+    """For networks so small that threads only wait for each other."""
+    import torch
+
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)

@@ -12,27 +12,9 @@ from src.model.checkpoint import Checkpoint, build
 from src.training.answers import probabilities, sample
 from src.video import store
 from src.video.manifest import Video
+from tests.conftest import TINY_MODEL as MODEL
 
-MODEL = {
-    "depth": 18,
-    "width": 8,
-    "alpha": 4,
-    "beta_inv": 4,
-    "fusion_kernel": 5,
-    "dropout": 0.5,
-    "zero_init": False,
-    "frames": 8,
-    "stride": 1,
-    "crop": 32,
-}
-
-
-@pytest.fixture(autouse=True)
-def one_thread():
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 def video(number: int, *, label: int = 0, group: str = "g1", file: Path = Path("none.avi"), frames: int = 1) -> Video:

@@ -9,27 +9,9 @@ import torch
 
 from src.command import UserError
 from src.model.checkpoint import Checkpoint, build
+from tests.conftest import TINY_MODEL as MODEL
 
-MODEL = {
-    "depth": 18,
-    "width": 8,
-    "alpha": 4,
-    "beta_inv": 4,
-    "fusion_kernel": 5,
-    "dropout": 0.5,
-    "zero_init": False,
-    "frames": 8,
-    "stride": 2,
-    "crop": 32,
-}
-
-
-@pytest.fixture(autouse=True)
-def one_thread():
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 class Intruder:

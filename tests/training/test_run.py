@@ -13,19 +13,9 @@ from src.training import metrics, run
 from src.training.state import TrainingState
 from src.video import store
 from src.video.manifest import Video
+from tests.conftest import TINY_MODEL as MODEL
 
-MODEL = {
-    "depth": 18,
-    "width": 8,
-    "alpha": 4,
-    "beta_inv": 4,
-    "fusion_kernel": 5,
-    "dropout": 0.5,
-    "zero_init": False,
-    "frames": 8,
-    "stride": 1,
-    "crop": 32,
-}
+pytestmark = pytest.mark.usefixtures("one_thread")
 AUGMENT = {"crop": "resized", "scale": [0.5, 1.0], "flip": 0.5, "jitter": 0.2, "grey": 0.2}
 SETTINGS = {
     "epochs": 3,
@@ -42,14 +32,6 @@ SETTINGS = {
     "precision": "fp32",
     "seed": 0,
 }
-
-
-@pytest.fixture(autouse=True)
-def one_thread():
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 @pytest.fixture(scope="module")
