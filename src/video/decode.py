@@ -7,10 +7,12 @@ sampled in seconds also from a phone video with a variable rate.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import av
 import numpy as np
+from av.container.core import Flags
 from av.video.reformatter import Colorspace, Interpolation
 
 LONGEST_GAP = 10.0
@@ -21,13 +23,25 @@ class UnreadableVideoError(Exception):
     """A file that yields no frames; the message is the reason, without the file's name."""
 
 
-def read_frames(path: Path, *, short_side: int, fps: float) -> Iterator[np.ndarray]:
+@dataclass
+class Source:
+    """What a file turned out to hold; complete once its frames have been read."""
+
+    width: int = 0  # pixels, before any rotation
+    height: int = 0
+    frames: int = 0  # decoded
+    seconds: float = 0.0  # for which they are shown
+    header_frames: int = 0  # what the header claims; 0 if it says nothing
+
+
+def read_frames(path: Path, *, short_side: int, fps: float, source: Source | None = None) -> Iterator[np.ndarray]:
     """Yield the frame on screen at 0, 1/fps, 2/fps … seconds as `(H, W, 3)` uint8 RGB.
 
     The shorter side is scaled to `short_side` pixels, the aspect ratio kept, the display rotation applied.
-    Decoding is single-threaded: the caller runs one process for each core.
+    Decoding is single-threaded: the caller runs one process for each core. `source` is filled in on the way.
     Raises `UnreadableVideoError` if the file is empty, no video, damaged, or of a codec that is not known here.
     """
+    source = Source() if source is None else source
     if path.stat().st_size == 0:
         raise UnreadableVideoError("the file is empty")
     try:
@@ -39,25 +53,33 @@ def read_frames(path: Path, *, short_side: int, fps: float) -> Iterator[np.ndarr
             if stream.codec_context is None:
                 raise UnreadableVideoError("its codec is unknown")
             stream.codec_context.thread_count = 1
-            yield from _at_constant_rate(container.decode(stream), fps=fps, short_side=short_side)
+            # FFmpeg's guesses at missing times are wrong for the packed B-frames of old DivX and Xvid files.
+            container.flags &= ~Flags.gen_pts.value
+            source.header_frames = stream.frames
+            yield from _at_constant_rate(container.decode(stream), fps=fps, short_side=short_side, source=source)
     except av.FFmpegError as error:
         raise UnreadableVideoError(error.strerror or str(error)) from error
 
 
-def _at_constant_rate(decoded: Iterator[av.VideoFrame], *, fps: float, short_side: int) -> Iterator[np.ndarray]:
+def _at_constant_rate(
+    decoded: Iterator[av.VideoFrame], *, fps: float, short_side: int, source: Source
+) -> Iterator[np.ndarray]:
     shown, shown_at, duration, ticks = None, 0.0, 0.0, 0
     origin = None
     for frame in decoded:
-        time = frame.time
+        stamp = frame.dts if frame.pts is None else frame.pts
+        moment = None if stamp is None else float(stamp * frame.time_base)
         if origin is None:
-            origin = time or 0.0
-        at = shown_at + duration if time is None else time - origin
-        if shown is not None:
+            origin = moment or 0.0
+        at = shown_at + duration if moment is None else moment - origin
+        if shown is None:
+            source.width, source.height = frame.width, frame.height
+        else:
             if (frame.width, frame.height) != (shown.width, shown.height):
                 raise UnreadableVideoError(f"its picture changes size after {shown_at:.1f} s")
             if not 0 < at - shown_at <= LONGEST_GAP:
                 at = shown_at + (duration or 1 / fps)
-                origin = origin if time is None else time - at
+                origin = origin if moment is None else moment - at
             duration = at - shown_at
             image = None
             while ticks / fps < at - 1e-6:
@@ -65,9 +87,11 @@ def _at_constant_rate(decoded: Iterator[av.VideoFrame], *, fps: float, short_sid
                 yield image
                 ticks += 1
         shown, shown_at = frame, at
+        source.frames += 1
     if shown is None:
         raise UnreadableVideoError("no frame in it could be decoded")
     # The last frame stays on screen as long as the one before it did.
+    source.seconds = shown_at + (duration or 1 / fps)
     last = _upright(shown, short_side=short_side)
     while ticks == 0 or ticks / fps < shown_at + duration - 1e-6:
         yield last

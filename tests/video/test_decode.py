@@ -7,7 +7,7 @@ import av
 import numpy as np
 import pytest
 
-from src.video.decode import UnreadableVideoError, read_frames
+from src.video.decode import Source, UnreadableVideoError, read_frames
 from tests.video import clips
 
 
@@ -55,6 +55,14 @@ def test_frames_of_a_slow_video_are_repeated(tmp_path):
     path = clips.write(tmp_path / "a.avi", clips.numbered(5), rate=10, codec="mpeg4")
     # 25 a second are at 0, 40, 80 … 480 ms; frames change every 100.
     assert seen(path, fps=25) == [0, 0, 0, 1, 1, 2, 2, 2, 3, 3, 4, 4, 4]
+
+
+def test_packed_b_frames_of_old_avis_are_shown_once_and_in_order(tmp_path):
+    path = clips.write_packed(tmp_path / "divx.avi", clips.numbered(21), rate=25)
+    assert seen(path, fps=25) == list(range(21))
+    source = Source()
+    assert clips.numbers(read_frames(path, short_side=24, fps=12.5, source=source)) == list(range(0, 21, 2))
+    assert (source.frames, source.header_frames, round(source.seconds, 3)) == (21, 21, 0.84)
 
 
 @pytest.mark.parametrize("suffix", [".mp4", ".mkv", ".mov"])
