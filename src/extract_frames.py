@@ -2,25 +2,25 @@
 
     python -m src.extract_frames
 
-All cores decode, one video a process. Videos already done with the same settings are kept, so an interrupted
-run goes on. A file that cannot be read is a named line in the manifest and in the summary.
+All cores decode, one video a process, or those of a Dask cluster (runtime.cluster). Videos already done with the
+same settings are kept, so an interrupted run goes on. A file that cannot be read is a named line in the manifest and
+in the summary.
 """
 
 from __future__ import annotations
 
 import functools
-import hashlib
 import json
-import time
+import shutil
+from collections import Counter
 from pathlib import Path
 
 from src import command, files, parallel, paths, tables
 from src.command import UserError
+from src.video import extraction
 from src.video.manifest import COLUMNS, frame_file
 
 Row = dict[str, str]
-
-SAVE_EVERY = 5.0  # seconds of work that a killed run may lose
 
 
 def extract(
@@ -31,25 +31,27 @@ def extract(
     short_side: int,
     fps: float,
     quality: int,
+    limit: float,
     processes: int | None,
+    cluster: str | None = None,
 ) -> list[Row]:
-    """Bring `frames` in line with the videos `names` of `raw` and return the manifest's rows, in order of names."""
+    """Bring `frames` in line with the videos `names` of `raw` and return the manifest's rows, in order of names.
+
+    `limit` is in seconds a video. With `cluster`, workers on other machines see `raw` and `frames` under these paths.
+    """
     settings = {"short_side": short_side, "fps": fps, "quality": quality}
-    stamp = json.dumps(settings | {"made_by": _version()}, indent=1) + "\n"
+    made_by = extraction.version()
+    stamp = json.dumps(settings | {"made_by": made_by}, indent=1) + "\n"
     rows = _already_done(frames, names, stamp=stamp)
-    _tidy(frames, rows)
     # The stamp comes after the rows that it vouches for.
     _save(frames, rows)
+    _tidy(frames, rows)
     files.write_text(frames / "settings.json", stamp)
-    work = functools.partial(_extract_one, raw=raw, frames=frames, **settings)
-    saved = time.monotonic()
+    work = functools.partial(extraction.extract_one, raw=raw, frames=frames, limit=limit, made_by=made_by, **settings)
+    tasks = [(name, rows.get(name)) for name in names]
     try:
-        tasks = [(name, rows.get(name)) for name in names]
-        for (name, _), row in parallel.each(work, tasks, processes=processes, title="extracting"):
-            rows[name] = row if isinstance(row, dict) else _refused(name, "", "the decoder crashed on it")
-            if time.monotonic() - saved > SAVE_EVERY:
-                _save(frames, rows)
-                saved = time.monotonic()
+        for (name, _), row in parallel.each(work, tasks, processes=processes, cluster=cluster, title="extracting"):
+            rows[name] = _after_death(name, row, limit=limit) if isinstance(row, parallel.Died) else row
     finally:
         _save(frames, rows)
     _tidy(frames, rows)
@@ -72,58 +74,44 @@ def check(rows: list[Row], *, on_error: str) -> None:
         )
 
 
-def _extract_one(
-    task: tuple[str, Row | None], *, raw: Path, frames: Path, short_side: int, fps: float, quality: int
-) -> Row:
-    """The manifest's row of a video; `task` is its name and the row of what is there already."""
-    from src.video import store
-    from src.video.decode import UnreadableVideoError, read_frames
-
-    name, done = task
-    source = raw / name
-    try:
-        with source.open("rb") as file:
-            sha256 = hashlib.file_digest(file, "sha256").hexdigest()
-    except OSError as error:
-        return _refused(name, "", "the file is gone" if isinstance(error, FileNotFoundError) else error.strerror)
-    if done and done["sha256"] == sha256:
-        return done
-    try:
-        decoded = read_frames(source, short_side=short_side, fps=fps)
-        count, height, width = store.write(frames / frame_file(name), decoded, fps=fps, quality=quality)
-    except UnreadableVideoError as error:
-        return _refused(name, sha256, str(error))
-    return {
-        "video": name,
-        "frames": str(count),
-        "height": str(height),
-        "width": str(width),
-        "sha256": sha256,
-        "refused": "",
-    }
+def remarks(rows: list[Row]) -> list[str]:
+    """What is odd about videos that were read, a line each."""
+    sizes = Counter(f"{row['source_width']}×{row['source_height']}" for row in rows)
+    rates = Counter(f"{float(row['source_fps']):.4g}" for row in rows)
+    wrong = sum(0 < int(row["header_frames"]) != int(row["source_frames"]) for row in rows)
+    alike = sum(times - 1 for times in Counter(row["sha256"] for row in rows).values())
+    found = []
+    for what, counts in (("sizes", sizes), ("frames a second", rates)):
+        if len(counts) > 1:
+            common = ", ".join(f"{value} ({times})" for value, times in counts.most_common(3))
+            found.append(f"{len(counts)} {what}: {common}{', …' if len(counts) > 3 else ''}")
+    if wrong:
+        found.append(f"{wrong} videos hold another number of frames than their header claims")
+    if alike:
+        found.append(f"{alike} videos are byte-identical to another one")
+    return found
 
 
-def _refused(name: str, sha256: str, reason: str) -> Row:
-    return {"video": name, "frames": "0", "height": "0", "width": "0", "sha256": sha256, "refused": reason}
-
-
-def _version() -> str:
-    """A fingerprint of the code that makes frames: other code may make others of the same video."""
-    sources = (Path(__file__).with_name("video") / name for name in ("decode.py", "jpeg.py", "store.py"))
-    return hashlib.sha256(b"".join(source.read_bytes() for source in sources)).hexdigest()
+def _after_death(name: str, died: parallel.Died, *, limit: float) -> Row:
+    return extraction.refused(
+        name, "", extraction.too_slow(limit) if died.after >= limit else "the decoder crashed on it"
+    )
 
 
 def _already_done(frames: Path, names: list[str], *, stamp: str) -> dict[str, Row]:
-    """Rows of the last manifest for `names` whose frame files are there, if it was made in the same way."""
+    """Rows for those of `names` whose frame files are there, if they were made in the same way."""
     written, manifest = frames / "settings.json", frames / "manifest.csv"
     if not (manifest.exists() and written.exists() and written.read_text() == stamp):
         return {}
-    rows = {row["video"]: row for row in tables.read(manifest, columns=COLUMNS) if not row["refused"]}
+    known = tables.read(manifest, columns=COLUMNS) + extraction.noted(frames)
+    rows = {row["video"]: row for row in known if not row["refused"]}
     return {name: rows[name] for name in names if name in rows and (frames / frame_file(name)).exists()}
 
 
 def _save(frames: Path, rows: dict[str, Row]) -> None:
+    """Write the manifest; the workers' own notes of its rows have then served."""
     tables.write(frames / "manifest.csv", [rows[name] for name in sorted(rows)], columns=COLUMNS)
+    shutil.rmtree(frames / extraction.ROWS, ignore_errors=True)
 
 
 def _tidy(frames: Path, rows: dict[str, Row]) -> None:
@@ -139,10 +127,21 @@ def main() -> None:
     params = command.settings(__doc__)
     files.borrow(paths.FRAMES)
     names = sorted(row["video"] for row in tables.read(paths.VIDEOS, columns=["video"]))
-    settings = params.extract.model_dump(exclude={"on_error"})
-    rows = extract(names, raw=paths.RAW, frames=paths.FRAMES, processes=params.runtime.processes, **settings)
+    rows = extract(
+        names,
+        raw=paths.RAW,
+        frames=paths.FRAMES,
+        **params.extract.model_dump(exclude={"on_error"}),
+        limit=params.runtime.video_limit,
+        processes=params.runtime.processes,
+        cluster=params.runtime.cluster,
+    )
     read = [row for row in rows if not row["refused"]]
-    print(f"data/frames: {len(read)} of {len(rows)} videos, {sum(int(row['frames']) for row in read)} frames")
+    size = sum((paths.FRAMES / frame_file(row["video"])).stat().st_size for row in read) / 1e9
+    frames = sum(int(row["frames"]) for row in read)
+    print(f"data/frames: {len(read)} of {len(rows)} videos, {frames} frames, {size:.2g} GB")
+    for remark in remarks(read):
+        print(f"note: {remark}; `python -m src.data_report` names them")
     check(rows, on_error=params.extract.on_error)
 
 

@@ -1,4 +1,4 @@
-"""One function over many files, on all cores, with a progress bar."""
+"""One function over many files, on all cores or on a Dask cluster, with a progress bar."""
 
 from __future__ import annotations
 
@@ -6,40 +6,69 @@ import multiprocessing
 import os
 import signal
 import threading
+import time
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Future, ProcessPoolExecutor, as_completed
+from concurrent.futures import CancelledError, Executor, Future, ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import TypeVar
 
 from tqdm import tqdm
+
+from src.command import UserError
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
 
-def each(
-    function: Callable[[Item], Result], items: Sequence[Item], *, processes: int | None, title: str
-) -> Iterator[tuple[Item, Result | BrokenProcessPool]]:
-    """Yield `(item, function(item))` as they finish, in `processes` worker processes (all cores if None).
+@dataclass(frozen=True)
+class Died:
+    """In the place of a result: the worker died of this item, `after` so many seconds with it alone."""
 
-    An item whose worker dies (a decoder that crashes, a process killed for memory) yields the
-    `BrokenProcessPool` instead; the others are still done. An exception of `function` is raised here.
+    after: float
+
+
+def each(
+    function: Callable[[Item], Result],
+    items: Sequence[Item],
+    *,
+    processes: int | None,
+    cluster: str | None = None,
+    title: str,
+) -> Iterator[tuple[Item, Result | Died]]:
+    """Yield `(item, function(item))` as they finish.
+
+    They run in `processes` worker processes here (all cores if None), or on the Dask cluster whose scheduler is at
+    the address `cluster`. An item of which the worker dies (a decoder that crashes, a process killed for memory)
+    yields `Died`; the others are still done. An exception of `function` is raised here.
     """
     count = min(len(items), processes or _cores())
+
+    def executor(processes: int = count) -> Executor:
+        return _dask(cluster) if cluster else _local(processes)
+
     with tqdm(total=len(items), desc=title, unit="video", disable=None if items else True) as bar:
-        left = list(items)
+        left = dict(enumerate(items))
         while left:
-            for item, result in _run(function, left, processes=count):
-                if not isinstance(result, BrokenProcessPool):
-                    left.remove(item)
+            died = []
+            with executor() as pool:
+                for key, result in _run(pool, function, left):
+                    if isinstance(result, Died):
+                        died.append(key)
+                        continue
                     bar.update()
-                    yield item, result
-            # One death breaks the pool for all that wait in it. Its item was among those handed out: one to each
-            # worker, as many to their queue and one more. Alone, each of these shows whether it is the one that kills.
-            suspects, left = left[: 2 * count + 1], left[2 * count + 1 :]
-            for item in suspects:
-                yield next(_run(function, [item], processes=1))
+                    yield left.pop(key), result
+            # A death may take others with it: all that wait in a pool of processes, or what a cluster's worker had
+            # been handed. Of the former, only those handed out can be the one that kills: one to each worker, as many
+            # to their queue and one more. Alone, each of these shows whether it is.
+            suspects = died if cluster else sorted(died)[: 2 * count + 1]
+            for key in suspects:
+                began = time.monotonic()
+                with executor(1) as pool:
+                    _, result = next(_run(pool, function, {key: left[key]}))
                 bar.update()
+                yield left.pop(key), Died(time.monotonic() - began) if isinstance(result, Died) else result
 
 
 def _cores() -> int:
@@ -47,18 +76,50 @@ def _cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def _run(function: Callable[[Item], Result], items: Sequence[Item], *, processes: int) -> Iterator[tuple]:
-    if not items:
-        return
+def _run(pool: Executor, function: Callable[[Item], Result], items: dict[int, Item]) -> Iterator[tuple]:
+    """Yield `(key, result)`, or `(key, Died)` without the time."""
+    futures: dict[Future, int] = {pool.submit(function, item): key for key, item in items.items()}
+    try:
+        for future in as_completed(futures):
+            key = futures.pop(future)
+            try:
+                yield key, future.result()
+            except CancelledError:
+                raise UserError(
+                    "the Dask scheduler is gone (runtime.cluster); start it, and the same command goes on from here"
+                ) from None
+            except Exception as error:
+                # Dask's own error, by name: its package is needed only where a cluster is.
+                if not (isinstance(error, BrokenProcessPool) or type(error).__name__ == "KilledWorker"):
+                    raise
+                yield key, Died(0.0)
+    finally:
+        for future in futures:
+            future.cancel()
+
+
+@contextmanager
+def _local(processes: int) -> Iterator[Executor]:
     context = multiprocessing.get_context("spawn")
     pool = ProcessPoolExecutor(processes, mp_context=context, initializer=_follow_the_parent)
     try:
-        futures: dict[Future, Item] = {pool.submit(function, item): item for item in items}
-        for future in as_completed(futures):
-            died = isinstance(future.exception(), BrokenProcessPool)
-            yield futures[future], future.exception() if died else future.result()
+        yield pool
     finally:
         pool.shutdown(cancel_futures=True)
+
+
+@contextmanager
+def _dask(address: str) -> Iterator[Executor]:
+    try:
+        from distributed import Client
+    except ImportError:
+        raise UserError("runtime.cluster needs Dask: pip install -r requirements-cluster.txt") from None
+    try:
+        client = Client(address, timeout="10s", set_as_default=False)
+    except (OSError, ValueError) as error:
+        raise UserError(f"runtime.cluster: no Dask scheduler answers at {address}: {error}") from None
+    with client:
+        yield client.get_executor(pure=False)
 
 
 def _follow_the_parent() -> None:

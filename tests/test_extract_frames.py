@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import itertools
 import os
 import re
 import signal
@@ -10,13 +11,14 @@ import subprocess
 import time
 from collections.abc import Iterable
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
 from src import extract_frames, tables
 from src.command import UserError
-from src.video import manifest, store
+from src.video import extraction, manifest, store
 from src.video.manifest import frame_file
 from tests.bare_checkout import bare_checkout
 from tests.video import clips
@@ -34,7 +36,7 @@ def extract(raw: Path, names: Iterable[str] | None = None, **changes) -> dict[st
         sorted(found if names is None else names),
         raw=raw,
         frames=raw.parent / "frames",
-        **({"processes": 2} | SETTINGS | changes),
+        **({"processes": 2, "limit": 60} | SETTINGS | changes),
     )
     assert tables.read(raw.parent / "frames" / "manifest.csv") == rows
     return {row["video"]: row for row in rows}
@@ -98,8 +100,8 @@ def rows(hostile) -> dict[str, Row]:
 )
 def test_what_cannot_be_read_is_a_line_with_the_reason(hostile, rows, name, reason):
     sha256 = hashlib.sha256((hostile / name).read_bytes()).hexdigest()
-    expected = {"video": name, "frames": "0", "height": "0", "width": "0", "sha256": sha256, "refused": reason}
-    assert rows[name] == expected
+    numbers = dict.fromkeys(manifest.COLUMNS, "0")
+    assert rows[name] == numbers | {"video": name, "sha256": sha256, "refused": reason}
     assert not (hostile.parent / "frames" / frame_file(name)).exists()
 
 
@@ -157,11 +159,11 @@ def kill_the_worker(task, **_):
     """In the place of a decoder that crashes on one file."""
     if task[0] == "Walk/b.mp4":
         os.kill(os.getpid(), signal.SIGKILL)
-    return extract_frames._refused(task[0], "", "")
+    return extraction.refused(task[0], "", "")
 
 
 def test_a_file_that_kills_the_decoder_is_named_and_the_others_are_done(tmp_path, monkeypatch):
-    monkeypatch.setattr(extract_frames, "_extract_one", kill_the_worker)
+    monkeypatch.setattr(extraction, "extract_one", kill_the_worker)
     found = extract(tmp_path / "raw", ["Walk/a.mp4", "Walk/b.mp4", "Walk/c.mp4"])
     assert {name: row["refused"] for name, row in found.items()} == {
         "Walk/a.mp4": "",
@@ -295,7 +297,7 @@ def test_other_settings_extract_everything_again(raw, changes):
 
 def test_other_code_extracts_everything_again(raw, monkeypatch):
     before = stamps(raw.parent / "frames")
-    monkeypatch.setattr(extract_frames, "_version", lambda: "newer")
+    monkeypatch.setattr(extraction, "version", lambda: "newer")
     extract(raw)
     assert all(after != before[name] for name, after in stamps(raw.parent / "frames").items())
 
@@ -395,7 +397,7 @@ def test_the_command_does_all_others_before_it_fails(tmp_path):
     failed = checkout.run("python", "-m", "src.extract_frames", check=False)
     assert failed.returncode == 1
     assert failed.stdout.splitlines() == [
-        "data/frames: 2 of 3 videos, 10 frames",
+        f"data/frames: 2 of 3 videos, 10 frames, {size(data / 'frames'):.2g} GB",
         "refused: Run/a.mp4: the file is empty",
     ]
     assert re.fullmatch(r"error: 1 of 3 videos could not be read \(named above\); .*\n", failed.stderr)
@@ -411,6 +413,11 @@ def test_the_command_does_all_others_before_it_fails(tmp_path):
     lost = checkout.run("python", "-m", "src.extract_frames", "--set", "extract.on_error=skip", check=False)
     assert lost.returncode == 1
     assert lost.stderr == "error: class Walk has lost all its videos (named above); mend or replace them\n"
+
+
+def size(frames: Path) -> float:
+    """Of all frame files, in GB."""
+    return sum(path.stat().st_size for path in frames.rglob("*.avi")) / 1e9
 
 
 def test_a_full_disk_ends_it_in_one_line_and_keeps_what_is_done(tmp_path):
@@ -437,17 +444,16 @@ def test_a_full_disk_ends_it_in_one_line_and_keeps_what_is_done(tmp_path):
     assert stamps(data / "frames").items() > before.items()
 
 
-def test_kill_9_in_mid_extraction_loses_only_the_last_seconds(tmp_path):
+def test_kill_9_in_mid_extraction_loses_nothing_that_was_done(tmp_path):
     names = [*(f"Run/{letter}.mp4" for letter in "abcd"), "Walk/z.mp4"]
     checkout = stage(tmp_path / "project", names)
     data = checkout.path / "data"
     good(data / "raw", *names[:-1])
     (data / "raw" / "Walk").mkdir()
     os.mkfifo(data / "raw" / names[-1])  # whoever opens it waits for ever
-    code = "from src import extract_frames; extract_frames.SAVE_EVERY = 0; extract_frames.main()"
-    running = subprocess.Popen(["python", "-c", code], cwd=checkout.path, env=checkout.env)
+    running = subprocess.Popen(["python", "-m", "src.extract_frames"], cwd=checkout.path, env=checkout.env)
     try:
-        wait_for_rows(data / "frames" / "manifest.csv", names[:-1])
+        wait_for_frames(data / "frames", count=len(names) - 1)
     finally:
         running.kill()
         running.wait()
@@ -455,12 +461,110 @@ def test_kill_9_in_mid_extraction_loses_only_the_last_seconds(tmp_path):
     (data / "raw" / names[-1]).unlink()
     good(data / "raw", names[-1])
     done = checkout.run("python", "-m", "src.extract_frames")
-    assert done.stdout == "data/frames: 5 of 5 videos, 25 frames\n"
+    assert done.stdout.startswith("data/frames: 5 of 5 videos, 25 frames, ")
     assert stamps(data / "frames").items() > before.items()
 
 
-def wait_for_rows(table: Path, names: list[str], *, patience: float = 60.0) -> None:
+def wait_for_frames(frames: Path, *, count: int, patience: float = 60.0) -> None:
     end = time.monotonic() + patience
-    while not (table.exists() and [row["video"] for row in tables.read(table)] == names):
-        assert time.monotonic() < end, f"{table} never listed {names}"
+    while len(extraction.noted(frames)) < count:
+        assert time.monotonic() < end, f"{frames} never held {count} videos"
         time.sleep(0.05)
+
+
+# A time for each file
+
+
+def test_a_video_that_takes_too_long_is_refused_by_name_and_the_others_are_done(tmp_path, monkeypatch):
+    monkeypatch.setattr("src.parallel.each", here)
+    clock = SimpleNamespace(monotonic=itertools.count(step=0.4).__next__)  # seconds from frame to frame
+    monkeypatch.setattr(extraction, "time", clock)
+    raw = tmp_path / "raw"
+    good(raw, "Run/a.mp4", "Walk/c.mp4")  # five frames each
+    clips.write(raw / "Run" / "long.mp4", clips.numbered(31))
+    found = extract(raw, limit=5)
+    assert {name: (row["frames"], row["refused"]) for name, row in found.items()} == {
+        "Run/a.mp4": ("5", ""),
+        "Run/long.mp4": ("0", "not read within 5 s (runtime.video_limit)"),
+        "Walk/c.mp4": ("5", ""),
+    }
+    assert stamps(tmp_path / "frames").keys() == {"a", "c"}
+
+
+def test_a_file_in_which_the_decoder_hangs_is_given_up_and_the_others_are_done(tmp_path, monkeypatch):
+    raw = tmp_path / "raw"
+    good(raw, "Run/a.mp4", "Walk/c.mp4")
+    os.mkfifo(raw / "Run" / "hangs.mp4")  # whoever opens it waits for ever
+    found = extract(raw, limit=1)
+    assert {name: (row["frames"], row["refused"]) for name, row in found.items()} == {
+        "Run/a.mp4": ("5", ""),
+        "Run/hangs.mp4": ("0", "not read within 1 s (runtime.video_limit)"),
+        "Walk/c.mp4": ("5", ""),
+    }
+
+
+# What the files turned out to be
+
+
+def test_the_manifest_says_what_each_original_was(tmp_path):
+    raw = tmp_path / "raw"
+    clips.write(raw / "Run" / "a.mp4", clips.numbered(10, width=80, height=60), rate=20)
+    clips.turn(clips.write(raw / "Run" / "phone.mp4", clips.numbered(6)), 90)
+    found = extract(raw)
+    assert {name: {key: row[key] for key in manifest.COLUMNS[4:10]} for name, row in found.items()} == {
+        "Run/a.mp4": {
+            "seconds": "0.500",
+            "source_height": "60",
+            "source_width": "80",
+            "source_fps": "20.000",
+            "source_frames": "10",
+            "header_frames": "10",
+        },
+        "Run/phone.mp4": {
+            "seconds": "0.240",
+            "source_height": "48",
+            "source_width": "64",
+            "source_fps": "25.000",
+            "source_frames": "6",
+            "header_frames": "6",
+        },
+    }
+
+
+def test_what_is_odd_is_said_in_a_line_each():
+    def row(size: int, fps: str, claimed: str, sha256: str) -> Row:
+        source = {"source_width": str(size), "source_height": "240", "source_fps": fps, "source_frames": "80"}
+        return source | {"header_frames": claimed, "sha256": sha256}
+
+    alike = [row(320, "25.000", "80", "a"), row(320, "25.000", "0", "b")]
+    assert extract_frames.remarks(alike) == []
+    odd = [row(400, "29.970", "79", "c"), row(320, "25.000", "81", "a"), row(320, "25.000", "80", "a")]
+    assert extract_frames.remarks(alike + odd) == [
+        "2 sizes: 320×240 (4), 400×240 (1)",
+        "2 frames a second: 25 (4), 29.97 (1)",
+        "2 videos hold another number of frames than their header claims",
+        "2 videos are byte-identical to another one",
+    ]
+
+
+# Workers on other machines
+
+
+def test_a_worker_with_other_code_is_refused(raw, monkeypatch):
+    clips.write(raw / "Run" / "b.mp4", clips.numbered(31)[20:])
+    seen = iter(["here", "there"])
+    monkeypatch.setattr(extraction, "version", lambda: next(seen))
+    with pytest.raises(UserError, match=r"runtime\.cluster: a worker runs other code"):
+        extract(raw)
+
+
+def test_what_a_worker_had_done_before_it_died_is_not_done_again(raw):
+    frames = raw.parent / "frames"
+    task, settings = ("Run/b.mp4", None), {"raw": raw, "frames": frames, "limit": 60, "made_by": extraction.version()}
+    row = extraction.extract_one(task, **settings, **SETTINGS)
+    before = stamps(frames)
+    assert extraction.extract_one(task, **settings, **SETTINGS) == row
+    assert stamps(frames) == before
+    (frames / "Run" / "b.avi").unlink()
+    assert extraction.extract_one(task, **settings, **SETTINGS) == row
+    assert (frames / "Run" / "b.avi").exists()

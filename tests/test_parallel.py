@@ -6,7 +6,6 @@ import signal
 import subprocess
 import sys
 import time
-from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 
 import pytest
@@ -22,6 +21,11 @@ def die_on_three(number: int) -> int:
     if number == 3:
         os._exit(1)
     return square(number)
+
+
+def die_late(seconds: float) -> None:
+    time.sleep(seconds)
+    os._exit(1)
 
 
 def fail_on_three(number: int) -> int:
@@ -59,7 +63,7 @@ def test_the_work_is_divided_among_as_many_processes_as_asked_for(tmp_path):
 
 def test_an_item_that_kills_its_worker_is_named_and_the_others_are_done():
     found = dict(parallel.each(die_on_three, list(range(12)), processes=2, title="squares"))
-    assert isinstance(found.pop(3), BrokenProcessPool)
+    assert isinstance(found.pop(3), parallel.Died)
     assert found == {number: number * number for number in range(12) if number != 3}
 
 
@@ -67,14 +71,20 @@ def test_after_a_death_not_every_item_gets_a_process_of_its_own(monkeypatch):
     pools = []
     run = parallel._run
 
-    def counted(function, items, *, processes):
+    def counted(pool, function, items):
         pools.append(len(items))
-        return run(function, items, processes=processes)
+        return run(pool, function, items)
 
     monkeypatch.setattr(parallel, "_run", counted)
     found = dict(parallel.each(die_on_three, [3, *range(100, 120)], processes=1, title="squares"))
     assert len(found) == 21
     assert pools == [21, 1, 1, 1, 18]
+
+
+def test_a_death_says_how_long_its_item_took_alone():
+    (_, died), (_, quick) = sorted(parallel.each(die_late, [0.0, 1.5], processes=1, title="naps"), reverse=True)
+    assert died.after >= 1.5
+    assert quick.after < died.after
 
 
 def test_an_exception_of_the_function_is_raised_here():

@@ -11,7 +11,12 @@ from pathlib import Path
 from src import tables
 from src.command import UserError
 
-COLUMNS = ["video", "frames", "height", "width", "sha256", "refused"]
+COLUMNS = [
+    *("video", "frames", "height", "width"),  # as stored; all 0 if the video was refused
+    *("seconds", "source_height", "source_width", "source_fps", "source_frames"),  # of the original, as decoded
+    "header_frames",  # what its header claims; 0 if it says nothing
+    *("sha256", "refused"),  # of the original; the reason, or ""
+]
 
 
 @dataclass(frozen=True)
@@ -32,28 +37,34 @@ def frame_file(name: str) -> str:
 
 
 def videos(listing: Path, *, frames: Path, classes: Sequence[str]) -> tuple[list[Video], int]:
-    """The videos of a split list that have frames, and how many the list names.
-
-    Raises `UserError` for a video that was never extracted, a label that is not in the class list, and a class of
-    which no video could be read.
-    """
-    manifest = {row["video"]: row for row in tables.read(frames / "manifest.csv", columns=COLUMNS)}
-    labels = {name: label for label, name in enumerate(classes)}
+    """The videos of a split list that have frames, and how many the list names; raises as `extracted` does."""
     rows = tables.read(listing, columns=["video", "label", "group"])
+    return extracted(rows, frames=frames, classes=classes, source=listing.name), len(rows)
+
+
+def extracted(rows: Sequence[dict[str, str]], *, frames: Path, classes: Sequence[str], source: str) -> list[Video]:
+    """Those of the videos `video,label,group` that have frames.
+
+    Raises `UserError` naming `source` for a video that was never extracted, a label that is not in the class list,
+    and a class of which no video could be read.
+    """
+    known = tables.read(frames / "manifest.csv", columns=["video", "frames", "sha256", "refused"])
+    manifest = {row["video"]: row for row in known}
+    labels = {name: label for label, name in enumerate(classes)}
     found = []
     for row in rows:
         name = row["video"]
         if name not in manifest:
-            raise UserError(f"{listing.name}: {name} is not in data/frames; run `dvc repro extract_frames`")
+            raise UserError(f"{source}: {name} is not in data/frames; run `dvc repro extract_frames`")
         if row["label"] not in labels:
-            raise UserError(f"{listing.name}: {name}: class {row['label']} is not in classes.txt")
+            raise UserError(f"{source}: {name}: class {row['label']} is not in classes.txt")
         entry = manifest[name]
         if not entry["refused"]:
             file = frames / frame_file(name)
             found.append(Video(name, file, labels[row["label"]], row["group"], int(entry["frames"]), entry["sha256"]))
     if lost := {row["label"] for row in rows} - {classes[video.label] for video in found}:
-        raise UserError(f"{listing.name}: class {min(lost)} has lost all its videos; see data/frames/manifest.csv")
-    return found, len(rows)
+        raise UserError(f"{source}: class {min(lost)} has lost all its videos; see data/frames/manifest.csv")
+    return found
 
 
 def check_settings(frames: Path, *, extract: dict[str, float]) -> None:

@@ -15,11 +15,12 @@ CLASSES = ["Run", "Walk"]
 def frames(tmp_path: Path) -> Path:
     """A manifest of three videos, one of them refused."""
     rows = [
-        ["Run/a.mp4", "40", "72", "96", "aa", ""],
-        ["Walk/b.c.webm", "25", "72", "128", "bb", ""],
-        ["Walk/broken.mp4", "0", "0", "0", "cc", "the file is empty"],
+        {"video": "Run/a.mp4", "frames": "40", "sha256": "aa", "refused": ""},
+        {"video": "Walk/b.c.webm", "frames": "25", "sha256": "bb", "refused": ""},
+        {"video": "Walk/broken.mp4", "frames": "0", "sha256": "cc", "refused": "the file is empty"},
     ]
-    tables.write(tmp_path / "manifest.csv", [dict(zip(COLUMNS, row, strict=True)) for row in rows], columns=COLUMNS)
+    rows = [dict.fromkeys(COLUMNS, "1") | row for row in rows]
+    tables.write(tmp_path / "manifest.csv", rows, columns=COLUMNS)
     return tmp_path
 
 
