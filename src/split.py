@@ -3,13 +3,15 @@
     python -m src.split
 
 A group (one recording, one person) stands on one side only, and so do byte-identical files; every class stands
-on every side. A division that the dataset came with is kept.
+on every side. A division that the dataset came with is kept; where it came with several, as UCF101 does with its
+three official splits, `split.number` says which.
 """
 
 from __future__ import annotations
 
 import hashlib
 import random
+import sys
 from collections import Counter, defaultdict
 from collections.abc import Iterable
 from pathlib import Path
@@ -20,14 +22,40 @@ from src.video.labels import mirrored_labels
 
 COLUMNS = ["video", "label", "group"]
 SIDES = ("train", "val", "test")
+PUBLISHED = ("ucf101", "hmdb51")
+"""Datasets whose division is kept also where it leaks: the numbers of others were measured on it."""
+
 Row = dict[str, str]
 
 
-def split(rows: list[Row], *, test: float, val: float, seed: int) -> dict[str, list[Row]]:
+def divisions(rows: list[Row]) -> list[int]:
+    """The numbers of the divisions that the dataset came with."""
+    return [number for number in (1, 2, 3) if any(row[f"part{number}"] for row in rows)]
+
+
+def division(rows: list[Row], number: int) -> list[Row]:
+    """The inventory's rows with the `part` of division `number`, without those that it leaves out.
+
+    Raises `UserError` if the dataset has no such division, or no video on its test side.
+    """
+    known = divisions(rows)
+    if number != 1 and number not in known:
+        raise UserError(f"split.number: this dataset has no division {number} of its own")
+    given = [{c: row[c] for c in COLUMNS} | {"part": row[f"part{number}"]} for row in rows]
+    if number in known and not any(row["part"] == "test" for row in given):
+        raise UserError(
+            f"split.number: of the videos that are there, none is on the test side of division {number}; "
+            "choose another number, or add the videos that are missing"
+        )
+    return [row for row in given if row["part"] != "none"]
+
+
+def split(rows: list[Row], *, test: float, val: float, seed: int, published: bool = False) -> dict[str, list[Row]]:
     """Divide rows of `video,label,group,part` into train, val and test.
 
     Shares are of each class's videos and are met as nearly as whole groups allow; rows whose `part` is set stay
-    there. Raises `UserError` naming the class that has too few groups, or the group that a given division cuts.
+    there. Raises `UserError` naming the class that has too few groups, or the group that a given division cuts; if
+    the division is `published`, that is a warning, and validation has none of the groups cut.
     """
     given = {side: [row for row in rows if row["part"] == side] for side in SIDES}
     free = [row for row in rows if row["part"] in ("", "train")]
@@ -35,11 +63,13 @@ def split(rows: list[Row], *, test: float, val: float, seed: int) -> dict[str, l
     for side, share in (("test", test), ("val", val)):
         if not given[side]:
             wanted = {label: share * total for label, total in totals.items()}
-            chosen = _choose(free, wanted, seed=seed, side=side, sides_left=3 - (side == "val") - bool(given["val"]))
+            elsewhere = {row["group"] for row in given["val"] + given["test"]}
+            whole = [row for row in free if row["group"] not in elsewhere]
+            chosen = _choose(whole, wanted, seed=seed, side=side, sides_left=3 - (side == "val") - bool(given["val"]))
             given[side] = [row for row in free if row["group"] in chosen]
             free = [row for row in free if row["group"] not in chosen]
     sides = {"train": free, "val": given["val"], "test": given["test"]}
-    _check(sides, labels=totals)
+    _check(sides, labels=totals, published=published)
     return sides
 
 
@@ -106,8 +136,9 @@ def _choose(rows: list[Row], wanted: dict[str, float], *, seed: int, side: str, 
     return chosen
 
 
-def _check(sides: dict[str, list[Row]], *, labels: Iterable[str]) -> None:
+def _check(sides: dict[str, list[Row]], *, labels: Iterable[str], published: bool) -> None:
     where: dict[str, str] = {}
+    cut: dict[str, str] = {}
     for side, rows in sides.items():
         if missing := sorted(set(labels) - {row["label"] for row in rows}):
             why = "its groups also hold other classes and could not be divided; try another split.seed"
@@ -116,19 +147,28 @@ def _check(sides: dict[str, list[Row]], *, labels: Iterable[str]) -> None:
             raise UserError(f"class {missing[0]} has no video in {side}: {why}, or add videos of other recordings")
         for row in rows:
             if where.setdefault(row["group"], side) != side:
-                raise UserError(
-                    f"group {row['group']} stands in {where[row['group']]} and in {side} (e.g. {row['video']}): "
-                    "the dataset's own division leaks; move or remove these videos"
-                )
+                cut.setdefault(row["group"], f"in {where[row['group']]} and in {side} (e.g. {row['video']})")
+    if not cut:
+        return
+    group, sides_of = next(iter(cut.items()))
+    if not published:
+        raise UserError(
+            f"group {group} stands {sides_of}: the dataset's own division leaks; move or remove these videos"
+        )
+    print(
+        f"warning: {len(cut)} groups stand on two sides of the published division, first {group}: {sides_of}. It is "
+        "kept, so that accuracies compare with others'",
+        file=sys.stderr,
+    )
 
 
 def main() -> None:
     params = command.settings(__doc__)
-    rows = tables.read(paths.VIDEOS, columns=["video", "label", "group", "part"])
-    rows, identical = merge_identical(rows, paths.RAW)
+    inventory = tables.read(paths.VIDEOS, columns=[*COLUMNS, "part1", "part2", "part3"])
+    rows, identical = merge_identical(division(inventory, params.split.number), paths.RAW)
     for first, other in identical:
-        print(f"note: {first} and {other} are the same file and stay on one side")
-    sides = split(rows, test=params.split.test, val=params.split.val, seed=params.split.seed)
+        print(f"note: {first} and {other} are the same file, so their groups count as one")
+    sides = split(rows, **params.split.model_dump(exclude={"number"}), published=params.dataset.name in PUBLISHED)
     for side, members in sides.items():
         tables.write(paths.SPLITS / f"{side}.csv", [{c: row[c] for c in COLUMNS} for row in members], columns=COLUMNS)
         print(f"{side:5}  {len(members):6} videos  {len({row['group'] for row in members}):5} groups")

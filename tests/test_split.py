@@ -8,7 +8,7 @@ import pytest
 
 from src import tables
 from src.command import UserError
-from src.split import merge_identical, split
+from src.split import division, divisions, merge_identical, split
 from tests.bare_checkout import bare_checkout
 
 Row = dict[str, str]
@@ -217,6 +217,60 @@ def test_no_group_and_no_identical_file_is_on_two_sides_and_no_video_is_lost(tmp
     assert listed == sorted(contents)
 
 
+# A dataset that came with several divisions
+
+
+def published(*parts: tuple[str, str, str]) -> list[Row]:
+    """An inventory of one class: a group for each of `parts`, with two videos."""
+    numbered = [row("Walk", f"g{group}", number) for group in range(len(parts)) for number in (1, 2)]
+    for each in numbered:
+        each |= dict(zip(("part1", "part2", "part3"), parts[int(each.pop("group")[1:])], strict=True))
+        each["group"] = each["video"].split("/")[1].split("_")[0]
+    return numbered
+
+
+INVENTORY = published(
+    ("train", "test", "none"), ("train", "train", "none"), ("test", "train", "none"), ("none", "train", "none")
+)
+
+
+def test_each_division_has_its_own_sides_and_leaves_out_what_it_says():
+    parts = {number: {r["group"]: r["part"] for r in division(INVENTORY, number)} for number in (1, 2)}
+    assert parts == {
+        1: {"g0": "train", "g1": "train", "g2": "test"},
+        2: {"g0": "test", "g1": "train", "g2": "train", "g3": "train"},
+    }
+    sides = split(division(INVENTORY, 1), test=0.5, val=0.3, seed=0)
+    assert {r["group"] for r in sides["test"]} == {"g2"}
+    assert {r["group"] for r in sides["train"]} | {r["group"] for r in sides["val"]} == {"g0", "g1"}
+
+
+def test_divisions_are_those_that_say_something():
+    assert divisions(INVENTORY) == [1, 2, 3]
+    assert divisions([r | {"part3": ""} for r in INVENTORY]) == [1, 2]
+    assert divisions([r | {"part1": "", "part2": "", "part3": ""} for r in INVENTORY]) == []
+
+
+def test_a_division_that_is_not_there_or_tests_nothing_is_refused():
+    with pytest.raises(UserError, match=r"split\.number: this dataset has no division 2 of its own"):
+        division([r | {"part2": ""} for r in INVENTORY], 2)
+    with pytest.raises(UserError, match=r"split\.number: .* none is on the test side of division 3"):
+        division(INVENTORY, 3)
+
+
+def test_a_published_division_that_leaks_is_kept_with_a_warning_and_validation_has_no_part_in_it(capsys):
+    rows = [row("Walk", f"g{group}", part="train") for group in range(6)]
+    rows += [row("Walk", "g0", 2, part="test"), row("Walk", "g9", part="test")]
+    assert "the dataset's own division leaks" in refusal(rows, test=0.2, val=0.5)
+    sides = split(rows, test=0.2, val=0.5, seed=0, published=True)
+    assert [r["group"] for r in sides["test"]] == ["g0", "g9"]
+    assert "g0" in {r["group"] for r in sides["train"]}
+    assert "g0" not in {r["group"] for r in sides["val"]}
+    assert capsys.readouterr().err.startswith(
+        "warning: 1 groups stand on two sides of the published division, first g0"
+    )
+
+
 # The command
 
 
@@ -226,13 +280,15 @@ def test_the_command_writes_the_sides_and_the_class_list(tmp_path):
     contents = {f"{label}/g{n}.mp4": f"{label}{n}".encode() for label in ("Walk", "Run") for n in range(8)}
     contents["Walk/g7.mp4"] = contents["Walk/g0.mp4"]
     rows = files(data / "raw", contents)
-    tables.write(data / "videos.csv", rows, columns=["video", "label", "group", "part"])
+    inventory = [row | {"part1": "", "part2": "", "part3": ""} for row in rows]
+    columns = ["video", "label", "group", "part1", "part2", "part3"]
+    tables.write(data / "videos.csv", [{c: row[c] for c in columns} for row in inventory], columns=columns)
     code = "import src.split, sys; src.split.main(); print({'torch', 'av', 'mlflow', 'numpy'} & set(sys.modules))"
     settings = ("split.test=0.25", "split.val=0.25", "split.seed=0", "dataset.mirror={}")
     shares = [part for setting in settings for part in ("--set", setting)]
     done = checkout.run("python", "-c", code, *shares)
     assert done.stdout.splitlines() == [
-        "note: Walk/g0.mp4 and Walk/g7.mp4 are the same file and stay on one side",
+        "note: Walk/g0.mp4 and Walk/g7.mp4 are the same file, so their groups count as one",
         "train       8 videos      8 groups",
         "val         4 videos      4 groups",
         "test        4 videos      3 groups",
