@@ -20,7 +20,7 @@ help: ## list these commands
 repro: .venv/installed ## set up, then run the pipeline: dvc repro
 	$(BIN)/dvc repro
 
-test: .venv/installed ## set up, then run the tests
+test: .venv/installed .venv/cluster ## set up, then run the tests
 	$(BIN)/python -m pytest
 
 lint: .venv/installed ## check format and style
@@ -39,6 +39,10 @@ clean: ## remove what the pipeline made and what it would go on from; the runs i
 lock: .venv/installed ## requirements.txt → requirements.lock
 	$(BIN)/pip install --quiet uv
 	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --no-header --no-annotate requirements.txt -o requirements.lock
+
+.venv/cluster: requirements-cluster.txt .venv/installed
+	$(BIN)/pip install --quiet --disable-pip-version-check -r requirements-cluster.txt -c requirements.lock
+	@touch $@
 
 .venv/installed: requirements.lock
 	@$(PYTHON) -c 'import sys; sys.exit(None if sys.version_info >= (3, 11) else "Python 3.11 or newer is needed: make PYTHON=python3.12 …")'

@@ -23,7 +23,7 @@ Row = dict[str, str]
 ROWS = ".rows"
 """Below the frames: the rows of videos that are done and not in the manifest yet."""
 
-GRACE = 5.0  # seconds; a decoder that hands out frames is stopped at the limit itself
+GRACE = 2.0  # seconds; a decoder that hands out frames is stopped at the limit itself
 
 
 def extract_one(
@@ -57,12 +57,9 @@ def extract_one(
         for row in (done, _noted(frames, name)):
             if row and row["sha256"] == sha256:
                 return row
-        row = _extract(source, name, sha256, frames, short_side=short_side, fps=fps, quality=quality, limit=limit)
+        return _extract(source, name, sha256, frames, short_side=short_side, fps=fps, quality=quality, limit=limit)
     finally:
         signal.setitimer(signal.ITIMER_REAL, 0)
-    if not row["refused"]:
-        files.write_text(_note(frames, name), json.dumps(row))
-    return row
 
 
 def too_slow(limit: float) -> str:
@@ -92,26 +89,31 @@ def _extract(
     from src.video import store
     from src.video.decode import Source, UnreadableVideoError, read_frames
 
-    found = Source()
+    found, target = Source(), frames / frame_file(name)
+    target.unlink(missing_ok=True)  # of another video, or made in another way
     try:
-        decoded = _within(limit, read_frames(source, short_side=short_side, fps=fps, source=found))
-        count, height, width = store.write(frames / frame_file(name), decoded, fps=fps, quality=quality)
+        with files.replacing(target) as beside:
+            decoded = _within(limit, read_frames(source, short_side=short_side, fps=fps, source=found))
+            count, height, width = store.write(beside, decoded, fps=fps, quality=quality)
+            row = {
+                "video": name,
+                "frames": str(count),
+                "height": str(height),
+                "width": str(width),
+                "seconds": f"{found.seconds:.3f}",
+                "source_height": str(found.height),
+                "source_width": str(found.width),
+                "source_fps": f"{found.frames / found.seconds:.3f}",
+                "source_frames": str(found.frames),
+                "header_frames": str(found.header_frames),
+                "sha256": sha256,
+                "refused": "",
+            }
+            # Before the frames are in place: whoever dies in between has done neither.
+            files.write_text(_note(frames, name), json.dumps(row))
     except UnreadableVideoError as error:
         return refused(name, sha256, str(error))
-    return {
-        "video": name,
-        "frames": str(count),
-        "height": str(height),
-        "width": str(width),
-        "seconds": f"{found.seconds:.3f}",
-        "source_height": str(found.height),
-        "source_width": str(found.width),
-        "source_fps": f"{found.frames / found.seconds:.3f}",
-        "source_frames": str(found.frames),
-        "header_frames": str(found.header_frames),
-        "sha256": sha256,
-        "refused": "",
-    }
+    return row
 
 
 def _within(limit: float, decoded: Iterator[np.ndarray]) -> Iterator[np.ndarray]:
