@@ -1,23 +1,27 @@
 """Several recipes on the same videos, side by side: training accuracy, test accuracy and the gap of each.
 
     python -m src.ablation default baseline-2019                           on the split in data/splits
+    python -m src.ablation default --official-splits                       UCF101, HMDB51: all three
     python -m src.ablation default baseline-2019 --leave-one-group-out     every video is tested once
 
-A recipe is laid over params.yaml; `default` is params.yaml itself. With --leave-one-group-out, meant for small
-datasets, each group is tested by a network that was trained without it, and the answers are pooled. Needs
-data/frames and data/splits (`dvc repro extract_frames split`). What is finished is kept in artifacts/ablation,
-so an interrupted series goes on, also in the middle of a training.
+A recipe is laid over params.yaml; `default` is params.yaml itself. With --official-splits a network is trained on
+each division that the dataset came with. With --leave-one-group-out, meant for small datasets, each group is tested
+by a network that was trained without it. Both pool the answers, and give mean ± standard deviation over the folds.
+Needs data/frames and data/splits (`dvc repro extract_frames split`). What is finished is kept in artifacts/ablation,
+so an interrupted series goes on, also in the middle of a training. In MLflow the folds of a recipe are nested under
+one run.
 """
 
 from __future__ import annotations
 
 import json
+import statistics
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from src import command, files, paths
+from src import command, files, paths, split, tables
 
 if TYPE_CHECKING:
     from src.params import Params
@@ -41,6 +45,71 @@ def leave_one_group_out(videos: Sequence[Video], *, val: float) -> dict[str, dic
             for part in ("train", "val", "test")
         }
     return folds
+
+
+def official_splits(
+    rows: Sequence[dict[str, str]], params: Params, *, frames: Path, raw: Path, classes: list[str]
+) -> dict[str, dict[str, list[Video]]]:
+    """For each division that the inventory `rows` came with: its sides, validation out of train by whole groups."""
+    from src.video import manifest
+
+    numbers = split.divisions(rows)
+    if not numbers:
+        raise command.UserError("--official-splits: this dataset came with no division; see --leave-one-group-out")
+    folds = {}
+    for number in numbers:
+        merged, _ = split.merge_identical(split.division(rows, number), raw)
+        settings = params.split.model_dump(exclude={"number"})
+        sides = split.split(merged, **settings, published=params.dataset.name in split.PUBLISHED)
+        folds[f"official-{number}"] = {
+            side: manifest.extracted(members, frames=frames, classes=classes, source=f"official split {number}")
+            for side, members in sides.items()
+        }
+    return folds
+
+
+def run_recipe(
+    params: Params, folds: dict[str, dict[str, list[Video]]], *, classes: list[str], recipe: str, results: Path
+) -> list[Answers]:
+    """Train and test on each fold; several are nested under one MLflow run, which ends with their mean."""
+    from src import tracking
+    from src.training import run
+    from src.training.state import fingerprint
+
+    def fold(name: str) -> Answers:
+        tags = {"recipe": recipe, "fold": name}
+        return run_one(params, folds[name], classes=classes, name=tags, results=results)
+
+    if len(folds) == 1:
+        return [fold(name) for name in folds]
+    identities = [run.identify(params, sides.values(), classes=classes) for sides in folds.values()]
+    record = results / f"{recipe}-{fingerprint([identities, params.evaluate.model_dump()])}.run"
+    known = record.read_text() if record.exists() else None
+    tags = {"recipe": recipe, "folds": str(len(folds))}
+    settings = params.model_dump(exclude={"runtime"})
+    with tracking.run(run_id=known, settings=settings, tags=tags, name=f"{recipe}, {len(folds)} folds") as tracker:
+        files.write_text(record, tracker.run_id)
+        answers = []
+        for number, name in enumerate(folds, start=1):
+            print(f"{recipe}, fold {number} of {len(folds)}: {name}", file=sys.stderr)
+            answers.append(fold(name))
+        numbers = {}
+        for side in ("train", "test"):
+            mean, deviation = mean_and_deviation([top1(rows[side]) for rows in answers])
+            numbers |= {f"{side}.top1": mean, f"{side}.top1_deviation": deviation}
+        tracker.results(numbers)
+    return answers
+
+
+def top1(rows: Sequence[dict[str, Any]]) -> float:
+    """The share of rows whose most probable class is the label."""
+    right = [row["probabilities"].index(max(row["probabilities"])) == row["label"] for row in rows]
+    return sum(right) / len(right)
+
+
+def mean_and_deviation(values: Sequence[float]) -> tuple[float, float]:
+    """Mean and standard deviation of the sample, as papers give them for official splits."""
+    return statistics.mean(values), statistics.stdev(values)
 
 
 def run_one(
@@ -94,8 +163,7 @@ def run_one(
                     }
                     for v, row in zip(videos, rows, strict=True)
                 ]
-                hits = [row.argmax() == v.label for v, row in zip(videos, rows, strict=True)]
-                tracker.results({f"{side}.top1": sum(hits) / len(hits)})
+                tracker.results({f"{side}.top1": top1(answers[side])})
         files.write_text(done, json.dumps(answers))
         state.discard()
     return answers
@@ -134,6 +202,18 @@ def headline_table(nets: dict[str, dict[str, Any]]) -> str:
     return "\n".join(lines)
 
 
+def fold_table(nets: dict[str, list[Answers]], folds: Sequence[str]) -> str:
+    """Markdown: a row a net, training and test accuracy of each fold, and their mean ± standard deviation."""
+    lines = [f"| Net | Videos | {' | '.join(folds)} | Mean |", "|---|---|" + "---|" * (len(folds) + 1)]
+    for name, answers in nets.items():
+        for side in ("train", "test"):
+            values = [top1(fold[side]) for fold in answers]
+            mean, deviation = mean_and_deviation(values)
+            cells = [*(f"{value:.1%}" for value in values), f"{100 * mean:.1f} ± {100 * deviation:.1f} %"]
+            lines.append(f"| {name} | {side} | {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
 def class_table(nets: dict[str, list[Answers]], rows: Sequence[tuple[str, ...]], classes: list[str]) -> str:
     """Markdown: test accuracy over the videos of the classes in each row, a column a net."""
     lines = [f"| Test videos of | {' | '.join(nets)} |", "|---|" + "---|" * len(nets)]
@@ -141,8 +221,7 @@ def class_table(nets: dict[str, list[Answers]], rows: Sequence[tuple[str, ...]],
         labels, cells = {classes.index(name) for name in names}, []
         for answers in nets.values():
             tested = [row for fold in answers for row in fold["test"] if row["label"] in labels]
-            right = [row["probabilities"].index(max(row["probabilities"])) == row["label"] for row in tested]
-            cells.append(f"{sum(right) / len(right):.1%}" if right else "–")
+            cells.append(f"{top1(tested):.1%}" if tested else "–")
         lines.append(f"| {' / '.join(names)} | {' | '.join(cells)} |")
     return "\n".join(lines)
 
@@ -150,7 +229,11 @@ def class_table(nets: dict[str, list[Answers]], rows: Sequence[tuple[str, ...]],
 def main() -> None:
     parser = command.parser(__doc__)
     parser.add_argument("recipe", nargs="+", help="a file, the name of one in recipes/, or default")
-    parser.add_argument("--leave-one-group-out", action="store_true", help="one fold a group instead of data/splits")
+    several = parser.add_mutually_exclusive_group()
+    several.add_argument(
+        "--official-splits", action="store_true", help="one fold for each of the dataset's own divisions"
+    )
+    several.add_argument("--leave-one-group-out", action="store_true", help="one fold a group instead of data/splits")
     arguments = parser.parse_args()
     base = command.settings_of(arguments)
     from src import params
@@ -159,14 +242,18 @@ def main() -> None:
 
     overrides = [params.parse_override(text) for text in arguments.set]
     classes = labels.class_names(paths.SPLITS)
-    sides = {
-        side: manifest.videos(paths.SPLITS / f"{side}.csv", frames=paths.FRAMES, classes=classes)[0]
-        for side in ("train", "val", "test")
-    }
-    divisions = {"split": sides}
-    if arguments.leave_one_group_out:
-        everything = sorted((video for side in sides.values() for video in side), key=lambda video: video.name)
-        divisions = leave_one_group_out(everything, val=base.split.val)
+    if arguments.official_splits:
+        inventory = tables.read(paths.VIDEOS, columns=["video", "label", "group", "part1", "part2", "part3"])
+        folds = official_splits(inventory, base, frames=paths.FRAMES, raw=paths.RAW, classes=classes)
+    else:
+        sides = {
+            side: manifest.videos(paths.SPLITS / f"{side}.csv", frames=paths.FRAMES, classes=classes)[0]
+            for side in ("train", "val", "test")
+        }
+        folds = {"split": sides}
+        if arguments.leave_one_group_out:
+            everything = sorted((video for side in sides.values() for video in side), key=lambda video: video.name)
+            folds = leave_one_group_out(everything, val=base.split.val)
     nets = {}
     for recipe in arguments.recipe:
         overlay = {} if recipe == "default" else params.read_recipe(recipe)
@@ -174,15 +261,13 @@ def main() -> None:
             raise command.UserError(f"{recipe} sets {other.pop()}: recipes are compared on the same videos and frames")
         settings = params.check(params.lay_on(base.model_dump(), overlay, *overrides), source=recipe)
         name = Path(recipe).stem
-        answers = []
-        for number, (fold, division) in enumerate(divisions.items(), start=1):
-            print(f"{name}, fold {number} of {len(divisions)}: {fold}", file=sys.stderr)
-            tags = {"recipe": name, "fold": fold}
-            answers.append(run_one(settings, division, classes=classes, name=tags, results=paths.ABLATION))
-        nets[name] = answers
+        nets[name] = run_recipe(settings, folds, classes=classes, recipe=name, results=paths.ABLATION)
     settings = {"bootstrap": base.evaluate.bootstrap, "seed": base.evaluate.seed}
     print("\n" + headline_table({name: pooled(answers, **settings) for name, answers in nets.items()}))
-    rows = synthetic.PAIRS if base.dataset.name == "synthetic" else [(name,) for name in classes]
+    if len(folds) > 1:
+        print("\n" + fold_table(nets, list(folds)))
+    pairs = [pair for pair in synthetic.PAIRS if set(pair) <= set(classes)]
+    rows = pairs if base.dataset.name == "synthetic" and pairs else [(name,) for name in classes]
     print("\n" + class_table(nets, rows, classes))
 
 

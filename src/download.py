@@ -1,31 +1,48 @@
 """The dataset's source → data/raw/CLASS/VIDEO.ext and its inventory data/videos.csv.
 
-    python -m src.download
+    python -m src.download [--ca-bundle FILE]
 
-The embedded dataset is drawn here; a folder of your own is linked, not copied. This stage runs in every
-`dvc repro`: it takes a second, and it is how an added, changed or removed video is noticed.
+The embedded dataset is drawn here; a folder of your own is linked, not copied; UCF101 and HMDB51 are fetched from
+their publishers into data/downloads (going on where an interrupted download stopped), unpacked there and linked. This
+stage runs in every `dvc repro`: it takes a second, and it is how an added, changed or removed video is noticed.
 """
 
 from __future__ import annotations
 
+import difflib
 import functools
 import json
 import sys
+from collections.abc import Iterable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from src import command, files, parallel, paths, tables
+from src.command import UserError
 
-COLUMNS = ["video", "label", "group", "part"]
-STAMP = "source.json"  # in data/raw: from what the videos there were drawn
+if TYPE_CHECKING:
+    from src.datasets.downloads import Downloads
+
+COLUMNS = ["video", "label", "group", "part1", "part2", "part3"]
+"""`partN`: the side on which the dataset's own division N has the video (train, val, test, none), "" if it has none."""
+
+STAMP = paths.SOURCE.name
+
+LISTS_BYTES = 20_000_000  # far more than the official lists hold
+
+Row = dict[str, str]
 
 
-def synthetic(raw: Path, *, actors: int, clips: int, seed: int, processes: int | None) -> list[dict[str, str]]:
+def synthetic(
+    raw: Path, *, actors: int, clips: int, seed: int, processes: int | None, classes: list[str] | None = None
+) -> list[Row]:
     """Draw what is missing of the embedded dataset and return its inventory; the actor is the group."""
     from src.datasets import synthetic
 
     recipe = {"dataset": "synthetic", "seed": seed, "drawn_by": synthetic.version()}
     stamp, text = raw / STAMP, json.dumps(recipe, indent=1) + "\n"
-    names = synthetic.names(actors=actors, clips=clips)
+    chosen = _chosen(synthetic.CLASSES, classes)
+    names = [name for name in synthetic.names(actors=actors, clips=clips) if name.split("/")[0] in chosen]
     _remove_others(raw, keep={*names, STAMP} if stamp.exists() and stamp.read_text() == text else set())
     files.write_text(stamp, text)
     missing = [raw / name for name in names if not (raw / name).exists()]
@@ -33,11 +50,11 @@ def synthetic(raw: Path, *, actors: int, clips: int, seed: int, processes: int |
         functools.partial(synthetic.write_clip, seed=seed), missing, processes=processes, title="drawing"
     ):
         if died:
-            raise command.UserError(f"{path}: the process that drew it died; is there memory left?")
-    return [{"video": n, "label": n.split("/")[0], "group": n.split("_")[-2], "part": ""} for n in names]
+            raise UserError(f"{path}: the process that drew it died; is there memory left?")
+    return [_row(name, name.split("/")[0], name.split("_")[-2]) for name in names]
 
 
-def folder(raw: Path, *, path: Path, group: str | None) -> list[dict[str, str]]:
+def folder(raw: Path, *, path: Path, group: str | None, classes: list[str] | None = None) -> list[Row]:
     """Link the videos of a folder or list into `raw` and return their inventory; the videos are left alone.
 
     Raises `UserError` if they lie in `raw` itself.
@@ -45,16 +62,10 @@ def folder(raw: Path, *, path: Path, group: str | None) -> list[dict[str, str]]:
     from src.datasets import folder
 
     sources = folder.find(path, group=group)
-    for source in sources:
-        if source.path.parent.resolve().is_relative_to(raw.resolve()):
-            raise command.UserError(f"dataset.path: {source.path} lies in {raw} itself; move your videos elsewhere")
+    chosen = _chosen({source.label for source in sources}, classes)
+    sources = [source for source in sources if source.label in chosen]
     names = folder.raw_names(sources)
-    targets = {raw / name: source.path.resolve() for name, source in zip(names, sources, strict=True)}
-    right = {link for link, target in targets.items() if link.is_symlink() and link.readlink() == target}
-    _remove_others(raw, keep={link.relative_to(raw).as_posix() for link in right})
-    for link in targets.keys() - right:
-        link.parent.mkdir(parents=True, exist_ok=True)
-        link.symlink_to(targets[link])
+    _link(raw, {name: source.path for name, source in zip(names, sources, strict=True)})
     if any(not source.group for source in sources):
         print(
             "warning: no groups are known, so each file is its own. If several clips come from one recording or "
@@ -63,21 +74,101 @@ def folder(raw: Path, *, path: Path, group: str | None) -> list[dict[str, str]]:
             file=sys.stderr,
         )
     return [
-        {"video": name, "label": source.label, "group": source.group or name, "part": source.part}
-        for name, source in zip(names, sources, strict=True)
+        _row(name, source.label, source.group or name, source.part) for name, source in zip(names, sources, strict=True)
     ]
+
+
+def official(
+    raw: Path,
+    downloads: Downloads,
+    *,
+    name: str,
+    path: Path | None,
+    archive: str | None,
+    lists: str | None,
+    sha256: str | None,
+    partial: bool,
+    classes: list[str] | None = None,
+) -> list[Row]:
+    """Link UCF101 or HMDB51 (`name`) into `raw` and return its inventory, with the official splits.
+
+    The videos are those below `path`; without it, of `archive` (a file or address), or of the publisher's archive.
+    `lists` is a folder, an archive or an address. Raises `UserError` listing the videos that are not there, unless
+    `partial`.
+    """
+    from src.datasets import hmdb51, ucf101
+    from src.datasets import official as lists_of
+
+    dataset = {"ucf101": ucf101, "hmdb51": hmdb51}[name]
+    publisher = dataset.PUBLISHER
+    videos = archive or publisher.videos
+    if path is None:
+        downloads.check(videos, size=publisher.archive_bytes, unpacked=publisher.unpacked_bytes)
+    clips = dataset.clips(downloads.folder(lists or publisher.lists, setting="dataset.lists", unpacked=LISTS_BYTES))
+    chosen = _chosen({clip.label for clip in clips}, classes)
+    clips = [clip for clip in clips if clip.label in chosen]
+    source = {"dataset": name, "path": str(path)}
+    if path is None:
+        settings = {"unpacked": publisher.unpacked_bytes, "nested": publisher.nested, "sha256": sha256}
+        path = downloads.folder(videos, setting="dataset.archive", **settings)
+        source = {"dataset": name} | downloads.source(videos)
+    found, missing, unlisted = lists_of.locate(clips, path)
+    listing = raw.parent / "missing.txt"
+    listing.unlink(missing_ok=True)
+    if missing:
+        files.write_text(listing, "".join(f"{video}\n" for video in missing))
+        text = f"{path}: {lists_of.describe_missing(clips, missing)}\nall of them: {listing}"
+        if not partial:
+            raise UserError(f"{text}\nto go on without them, on purpose: dataset.partial: true")
+        print(f"note: {text}", file=sys.stderr)
+    if unlisted and not classes:
+        print(f"note: {len(unlisted)} videos that no official list names are left out, e.g. {unlisted[0]}")
+    _link(raw, found)
+    files.write_text(raw / STAMP, json.dumps(source, indent=1) + "\n")
+    return [_row(clip.name, clip.label, clip.group, *clip.parts) for clip in clips if clip.name in found]
+
+
+def _row(video: str, label: str, group: str, *parts: str) -> Row:
+    return dict(zip(COLUMNS, (video, label, group, *parts, "", "", ""), strict=False))
+
+
+def _chosen(labels: Iterable[str], classes: list[str] | None) -> set[str]:
+    """The classes to use. Raises `UserError` for one in `dataset.classes` that is none of `labels`."""
+    labels = set(labels)
+    for name in classes or ():
+        if name not in labels:
+            near = difflib.get_close_matches(name, labels, n=1)
+            raise UserError(
+                f"dataset.classes: there is no class {name}" + (f"; did you mean {near[0]}?" if near else "")
+            )
+    return set(classes or labels)
+
+
+def _link(raw: Path, sources: dict[str, Path]) -> None:
+    """Make `raw` hold a link for each name, and nothing else. Raises `UserError` if a source lies in `raw` itself."""
+    for source in sources.values():
+        if source.parent.resolve().is_relative_to(raw.resolve()):
+            raise UserError(f"dataset.path: {source} lies in {raw} itself; move your videos elsewhere")
+    targets = {raw / name: source.resolve() for name, source in sources.items()}
+    right = {link for link, target in targets.items() if link.is_symlink() and link.readlink() == target}
+    _remove_others(raw, keep={link.relative_to(raw).as_posix() for link in right})
+    for link in targets.keys() - right:
+        link.parent.mkdir(parents=True, exist_ok=True)
+        link.symlink_to(targets[link])
 
 
 def _remove_others(raw: Path, *, keep: set[str]) -> None:
     """Remove links, and files that were drawn here. Raises `UserError` rather than remove anything else."""
     from src.datasets import synthetic
 
-    drawn = (raw / STAMP).exists()
+    stamp = raw / STAMP
+    # An empty one is what a full disk left.
+    drawn = stamp.exists() and (not stamp.read_text() or json.loads(stamp.read_text())["dataset"] == "synthetic")
     for path in sorted(raw.rglob("*"), key=lambda path: path.name == STAMP):  # last, as it says what may be removed
         if (path.is_dir() and not path.is_symlink()) or path.relative_to(raw).as_posix() in keep:
             continue
-        ours = path.is_symlink() or path.name.startswith(".")
-        if not (ours or (drawn and (path.name == STAMP or synthetic.NAME.fullmatch(path.name)))):
+        ours = path.is_symlink() or path.name.startswith(".") or path == stamp
+        if not (ours or (drawn and synthetic.NAME.fullmatch(path.name))):
             raise command.UserError(f"{path} was put there by hand and would be lost; move it elsewhere")
         path.unlink()
     for path in sorted(raw.rglob("*"), reverse=True):
@@ -86,19 +177,26 @@ def _remove_others(raw: Path, *, keep: set[str]) -> None:
 
 
 def main() -> None:
-    params = command.settings(__doc__)
+    parser = command.parser(__doc__)
+    parser.add_argument("--ca-bundle", metavar="FILE", help="certificates to trust (PEM); as dataset.ca_bundle")
+    arguments = parser.parse_args()
+    params = command.settings_of(arguments)
     dataset = params.dataset
+    path = dataset.path and paths.MAIN / Path(dataset.path).expanduser()
     files.borrow(paths.RAW)
     if dataset.name == "synthetic":
-        rows = synthetic(
-            paths.RAW,
-            actors=dataset.actors,
-            clips=dataset.clips,
-            seed=dataset.seed,
-            processes=params.runtime.processes,
-        )
+        settings = dataset.model_dump(include={"actors", "clips", "seed", "classes"})
+        rows = synthetic(paths.RAW, **settings, processes=params.runtime.processes)
+    elif dataset.name == "folder":
+        rows = folder(paths.RAW, path=path, **dataset.model_dump(include={"group", "classes"}))
     else:
-        rows = folder(paths.RAW, path=paths.MAIN / Path(dataset.path).expanduser(), group=dataset.group)
+        from src.datasets.downloads import Downloads
+
+        bundle = arguments.ca_bundle or dataset.ca_bundle
+        bundle = bundle and paths.MAIN / Path(bundle).expanduser()
+        downloads = Downloads(paths.DOWNLOADS, paths.CHECKSUMS, bundle, dataset.insecure)
+        settings = dataset.model_dump(include={"name", "archive", "lists", "sha256", "partial", "classes"})
+        rows = official(paths.RAW, downloads, path=path, **settings)
     tables.write(paths.VIDEOS, rows, columns=COLUMNS)
     labels, groups = ({row[key] for row in rows} for key in ("label", "group"))
     print(f"data/raw: {len(rows)} videos of {len(labels)} classes in {len(groups)} groups")

@@ -32,9 +32,16 @@ class Section(BaseModel):
 
 
 class Dataset(Section):
-    name: Literal["synthetic", "folder"] = "synthetic"
+    name: Literal["synthetic", "folder", "ucf101", "hmdb51"] = "synthetic"
     path: str | None = None
     group: str | None = None
+    classes: Annotated[list[str], Field(min_length=2)] | None = None
+    archive: str | None = None
+    lists: str | None = None
+    partial: bool = False
+    sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")] | None = None
+    ca_bundle: str | None = None
+    insecure: bool = False
     mirror: Literal["forbid"] | dict[str, str] = Field({"ArmCircleLeft": "ArmCircleRight"}, union_mode="left_to_right")
     actors: Annotated[int, Field(ge=3, le=99)] = 16
     clips: Annotated[int, Field(ge=1, le=99)] = 3
@@ -49,13 +56,16 @@ class Dataset(Section):
         return value
 
     @model_validator(mode="after")
-    def _path_goes_with_folder(self) -> Dataset:
+    def _says_where_the_videos_are(self) -> Dataset:
         if self.name == "folder" and not self.path:
             raise ValueError("dataset.path is needed when dataset.name is folder")
+        if self.path and self.archive:
+            raise ValueError("dataset.path and dataset.archive both say where the videos are; set one of them to null")
         return self
 
 
 class Split(Section):
+    number: Literal[1, 2, 3] = 1
     test: Annotated[float, Field(gt=0, lt=1)] = 0.25
     val: Annotated[float, Field(gt=0, lt=1)] = 0.15
     seed: Annotated[int, Field(ge=0)] = 0
@@ -145,6 +155,8 @@ class Runtime(Section):
     device: Annotated[str, Field(pattern=r"^(auto|cpu|cuda(:\d+)?)$")] = "auto"
     workers: Annotated[int, Field(ge=0)] = 2
     processes: Count | None = None
+    cluster: Annotated[str, Field(pattern=r"^[a-z]+://.+:\d+$")] | None = None
+    video_limit: Annotated[float, Field(gt=0)] = 600.0
 
 
 class Params(Section):

@@ -23,15 +23,19 @@ PARAMS = ROOT / "params.yaml"
 RECIPES = ROOT / "recipes"
 
 RAW = ROOT / "data" / "raw"
+SOURCE = RAW / "source.json"
 VIDEOS = ROOT / "data" / "videos.csv"
 SPLITS = ROOT / "data" / "splits"
 FRAMES = ROOT / "data" / "frames"
+DOWNLOADS = MAIN / "data" / "downloads"
+CHECKSUMS = MAIN / "data" / "checksums.txt"
 
 ARTIFACTS = ROOT / "artifacts"
 MODEL = ARTIFACTS / "model.pt"
 HISTORY = ARTIFACTS / "history.csv"
 METRICS = ARTIFACTS / "metrics.json"
 EVALUATION = ARTIFACTS / "evaluation"
+DATA_REPORT = ARTIFACTS / "data_report.html"
 
 ABLATION = MAIN / "artifacts" / "ablation"
 

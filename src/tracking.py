@@ -7,6 +7,7 @@ what it did not take is sent with the next epoch.
 
 from __future__ import annotations
 
+import json
 import logging
 import os
 import socket
@@ -60,8 +61,10 @@ class Tracker:
 
 
 @contextmanager
-def run(*, run_id: str | None, settings: dict[str, Any], tags: dict[str, str]) -> Iterator[Tracker]:
-    """Open a new run, or `run_id` again, for as long as the context lasts.
+def run(
+    *, run_id: str | None, settings: dict[str, Any], tags: dict[str, str], name: str | None = None
+) -> Iterator[Tracker]:
+    """Open a new run, or `run_id` again, for as long as the context lasts; within another one, nested under it.
 
     It ends FINISHED, FAILED, or KILLED after Ctrl-C; a small process at its side marks it KILLED if this one dies
     without a word. `settings` is a nested mapping, logged as `section.key`. Raises `UserError` if the tracking
@@ -71,7 +74,9 @@ def run(*, run_id: str | None, settings: dict[str, Any], tags: dict[str, str]) -
     _end_what_died(mlflow)
     known = run_id is not None and _exists(run_id)
     logged = _epochs_in(run_id) if known else 0
-    active = mlflow.start_run(run_id=run_id if known else None, log_system_metrics=True, tags=tags | _commit()).info
+    nested = mlflow.active_run() is not None
+    options = {"run_id": run_id if known else None, "run_name": name, "nested": nested, "log_system_metrics": True}
+    active = mlflow.start_run(**options, tags=tags | _commit() | _source()).info
     guard = _guard(active.run_id)
     status = "FAILED"
     try:
@@ -160,8 +165,15 @@ def _commit() -> dict[str, str]:
     commit = git("rev-parse", "HEAD")
     if commit is None:
         return {"git.commit": "none"}
-    changes = git("status", "--porcelain", "--", ".", ":!dvc.lock", ":!artifacts")
+    changes = git("status", "--porcelain", "--", ".", ":!dvc.lock", ":!artifacts", ":!data")
     return {"git.commit": commit, "git.dirty": str(bool(changes)).lower()}
+
+
+def _source() -> dict[str, str]:
+    """What `download` noted about the videos: of which archive, and whether its server's identity was verified."""
+    if not paths.SOURCE.exists():
+        return {}
+    return {f"source.{key}": str(value) for key, value in json.loads(paths.SOURCE.read_text()).items()}
 
 
 def _end_what_died(mlflow: Any) -> None:

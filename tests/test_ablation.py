@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 from pathlib import Path
 
+import mlflow
 import pytest
 
-from src.ablation import class_table, headline_table, leave_one_group_out, pooled
+from src.ablation import class_table, fold_table, headline_table, leave_one_group_out, mean_and_deviation, pooled, top1
 from src.command import UserError
 from src.video.manifest import Video
-from tests.conftest import Checkout
+from tests.conftest import TINY, Checkout, new_checkout
+from tests.datasets.official_lists import write_ucf101_lists
 from tests.test_train import read_until
+from tests.video import clips
 
 
 def video(name: str, group: str) -> Video:
@@ -55,6 +59,70 @@ def test_tables_have_a_row_a_net_and_a_column_a_net():
     assert head.splitlines()[2].startswith("| ours | 100.0% (100.0% – 100.0%) | 50.0% (0.0% – 100.0%) | 50.0 (")
     rows = class_table({"ours": FOLDS}, [("walk",), ("run",), ("walk", "run")], ["walk", "run"]).splitlines()
     assert rows[2:] == ["| walk | 100.0% |", "| run | 0.0% |", "| walk / run | 50.0% |"]
+
+
+def test_folds_stand_side_by_side_with_mean_and_deviation():
+    assert [top1(fold["test"]) for fold in FOLDS] == [1.0, 0.0]
+    assert mean_and_deviation([0.8, 0.9, 1.0]) == pytest.approx((0.9, 0.1))  # of a sample: the squares over n - 1
+    rows = fold_table({"ours": FOLDS}, ["a", "b"]).splitlines()
+    assert rows[0] == "| Net | Videos | a | b | Mean |"
+    assert rows[2:] == [
+        "| ours | train | 100.0% | 100.0% | 100.0 ± 0.0 % |",
+        "| ours | test | 100.0% | 0.0% | 50.0 ± 70.7 % |",
+    ]
+
+
+UCF101 = [
+    *("dataset.partial=true", "dataset.classes=[Archery, Surfing]", "split.val=0.2", "dataset.mirror={}"),
+    *("train.epochs=1", "extract.short_side=32"),
+]
+
+
+def test_all_official_splits_are_run_by_one_command_and_nested_under_one_run(tmp_path: Path):
+    """UCF101, of which a few clips of two classes are there: three groups for each split to test on, and two more."""
+    checkout = new_checkout(tmp_path / "project")
+    write_ucf101_lists(tmp_path / "lists")
+    for label, level in (("Archery", 0), ("Surfing", 20)):
+        for group in (1, 2, 8, 9, 15, 16, 22, 23):
+            clip = tmp_path / "UCF-101" / label / f"v_{label}_g{group:02}_c01.avi"
+            clips.write(clip, clips.numbered(31)[level : level + 9], codec="mpeg4", metadata={"title": clip.stem})
+    places = [f"dataset.path={tmp_path / 'UCF-101'}", f"dataset.lists={tmp_path / 'lists'}"]
+    changes = [part for setting in [*TINY, *places, *UCF101] for part in ("--set", setting)]
+    checkout.run("python", "-m", "src.params", "apply", "ucf101", *changes, "--set", "model.depth=18")
+    checkout.run("dvc", "repro", "extract_frames", "split")
+
+    series = ("python", "-m", "src.ablation", "default", "--official-splits")
+    with checkout.start(*series) as first:
+        read_until(first, "default, fold 2 of 3: official-2")
+        first.kill()
+    table = checkout.run(*series).stdout
+    rows = [[cell.strip() for cell in line.split("|")[1:-1]] for line in table.splitlines() if line.startswith("|")]
+    assert ["Net", "Videos", "official-1", "official-2", "official-3", "Mean"] in rows
+    (tested,) = [row for row in rows if row[:2] == ["default", "test"]]
+    accuracies = [float(cell.rstrip("%")) for cell in tested[2:5]]
+    mean, deviation = mean_and_deviation(accuracies)
+    assert tested[5] == f"{mean:.1f} ± {deviation:.1f} %"
+
+    answers = [json.loads(path.read_text()) for path in sorted((checkout.path / "artifacts/ablation").glob("*.json"))]
+    assert [{row["group"][-3:] for row in fold["test"]} for fold in answers] == [
+        {"g01", "g02"},
+        {"g08", "g09"},
+        {"g15", "g16"},
+    ]
+    client = mlflow.MlflowClient(f"sqlite:///{checkout.path / 'mlflow.db'}")
+    found = client.search_runs([experiment.experiment_id for experiment in client.search_experiments()])
+    (parent,) = [run for run in found if "folds" in run.data.tags]
+    nested = [run for run in found if run.data.tags.get("mlflow.parentRunId") == parent.info.run_id]
+    assert sorted(run.data.tags["fold"] for run in nested) == ["official-1", "official-2", "official-3"]
+    assert {run.info.status for run in found} == {"FINISHED"}
+    assert parent.data.metrics["test.top1"] == pytest.approx(mean / 100, abs=1e-6)
+    assert parent.data.tags["source.dataset"] == "ucf101"
+
+
+def test_official_splits_are_asked_of_a_dataset_that_has_some(reproduced: Checkout):
+    refused = reproduced.run("python", "-m", "src.ablation", "default", "--official-splits", check=False)
+    assert refused.returncode == 1
+    assert refused.stderr.endswith("this dataset came with no division; see --leave-one-group-out\n")
 
 
 def test_a_killed_series_goes_on(reproduced: Checkout, tmp_path: Path):

@@ -10,8 +10,13 @@ import pytest
 from src import download, tables
 from src.command import UserError
 from src.datasets import synthetic
+from src.datasets.downloads import Downloads
 from tests.bare_checkout import bare_checkout
+from tests.datasets.official_lists import ucf101_names, write_ucf101_lists
 from tests.video import clips
+
+
+NO_PARTS = {"part1": "", "part2": "", "part3": ""}
 
 
 @pytest.fixture
@@ -56,9 +61,9 @@ def draw(raw: Path, *, seed: int = 1, actors: int = 3) -> list[dict[str, str]]:
 def test_a_folder_is_linked_and_listed(raw, originals, capsys):
     rows = download.folder(raw, path=originals, group="([a-z]+)_")
     assert rows == [
-        {"video": "Run/anna_2.mp4", "label": "Run", "group": "anna", "part": ""},
-        {"video": "Walk/anna_1.mp4", "label": "Walk", "group": "anna", "part": ""},
-        {"video": "Walk/ben_1.mp4", "label": "Walk", "group": "ben", "part": ""},
+        {"video": "Run/anna_2.mp4", "label": "Run", "group": "anna"} | NO_PARTS,
+        {"video": "Walk/anna_1.mp4", "label": "Walk", "group": "anna"} | NO_PARTS,
+        {"video": "Walk/ben_1.mp4", "label": "Walk", "group": "ben"} | NO_PARTS,
     ]
     assert contents(raw) == contents(originals)
     assert all(path.is_symlink() for path in raw.glob("*/*"))
@@ -114,7 +119,7 @@ def test_a_division_is_written_down(raw, tmp_path):
         path.parent.mkdir(parents=True)
         path.write_text(part)
     rows = download.folder(raw, path=tmp_path / "divided", group=None)
-    assert {(raw / row["video"]).read_text(): row["part"] for row in rows} == {
+    assert {(raw / row["video"]).read_text(): row["part1"] for row in rows} == {
         "training": "train",
         "validation": "test",
     }
@@ -127,7 +132,7 @@ def test_the_embedded_dataset_is_drawn_and_what_is_lost_is_drawn_again(raw, monk
     names = ["Run/v_Run_g02_c01.avi", "Walk/v_Walk_g01_c01.avi", "Walk/v_Walk_g03_c01.avi"]
     monkeypatch.setattr(synthetic, "names", lambda **_: names)
     rows = draw(raw)
-    assert rows[0] == {"video": "Run/v_Run_g02_c01.avi", "label": "Run", "group": "g02", "part": ""}
+    assert rows[0] == {"video": "Run/v_Run_g02_c01.avi", "label": "Run", "group": "g02"} | NO_PARTS
     assert [row["video"] for row in rows] == names
     assert sorted(path.relative_to(raw).as_posix() for path in raw.rglob("*.*")) == [*names, "source.json"]
 
@@ -173,6 +178,104 @@ def test_what_an_interrupted_drawing_left_is_cleared(raw, quick):
     draw(raw)
     assert json.loads((raw / "source.json").read_text())["seed"] == 1
     assert not list(raw.rglob(".*"))
+
+
+# Some classes only
+
+
+def test_only_the_classes_asked_for_are_there(raw, originals, quick):
+    rows = download.folder(raw, path=originals, group=None, classes=["Walk"])
+    assert [row["video"] for row in rows] == ["Walk/anna_1.mp4", "Walk/ben_1.mp4"]
+    assert contents(raw).keys() == {"Walk/anna_1.mp4", "Walk/ben_1.mp4"}
+    rows = download.synthetic(raw, actors=3, clips=1, seed=1, processes=1, classes=["Run", "Wave"])
+    assert {row["label"] for row in rows} == {"Run", "Wave"}
+    assert len(contents(raw)) == 3 * 2 + 1
+
+
+def test_a_class_that_is_misspelt_is_named(raw, originals):
+    with pytest.raises(UserError, match=r"dataset\.classes: there is no class Wlak; did you mean Walk\?"):
+        download.folder(raw, path=originals, group=None, classes=["Run", "Wlak"])
+
+
+# UCF101 as it is published
+
+
+@pytest.fixture(scope="module")
+def lists(tmp_path_factory) -> Path:
+    folder = tmp_path_factory.mktemp("lists")
+    write_ucf101_lists(folder)
+    return folder
+
+
+@pytest.fixture
+def tree(tmp_path: Path) -> Path:
+    """Two classes of it, and one file that no list names; the text in each is its name."""
+    for name in [*chosen("Archery"), *chosen("Surfing"), "Surfing/v_Surfing_g99_c01.avi"]:
+        path = tmp_path / "UCF-101" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(name)
+    return tmp_path / "UCF-101"
+
+
+def chosen(label: str) -> list[str]:
+    return [name for name in ucf101_names() if name.startswith(f"{label}/")]
+
+
+def fetch(raw: Path, tree: Path | None, lists: Path, **changes) -> list[dict[str, str]]:
+    downloads = Downloads(raw.parent / "downloads", raw.parent / "checksums.txt")
+    settings = {"name": "ucf101", "archive": None, "sha256": None, "partial": False, "classes": None}
+    return download.official(raw, downloads, path=tree, lists=str(lists), **settings | changes)
+
+
+def test_a_tree_of_chosen_classes_is_linked_with_its_official_splits(raw, tree, lists, capsys):
+    rows = fetch(raw, tree, lists, classes=["Archery", "Surfing"])
+    assert len(rows) == len(contents(raw)) - 1 == 145 + 126
+    assert rows[0] == {
+        "video": "Archery/v_Archery_g01_c01.avi",
+        "label": "Archery",
+        "group": "Archery_g01",
+        "part1": "test",
+        "part2": "train",
+        "part3": "train",
+    }
+    assert all((raw / row["video"]).read_text() == row["video"] for row in rows)
+    assert json.loads((raw / "source.json").read_text()) == {"dataset": "ucf101", "path": str(tree)}
+    assert capsys.readouterr().err == ""
+
+
+def test_what_is_missing_is_listed_and_accepted_only_on_purpose(raw, tree, lists, capsys):
+    (tree / "Archery" / "v_Archery_g01_c01.avi").unlink()
+    with pytest.raises(UserError) as refused:
+        fetch(raw, tree, lists, classes=["Archery", "Surfing"])
+    said = str(refused.value)
+    assert said.startswith(f"{tree}: 1 of 271 clips are missing:\n  1 of 145 of Archery\n")
+    assert said.endswith("to go on without them, on purpose: dataset.partial: true")
+    assert (raw.parent / "missing.txt").read_text() == "Archery/v_Archery_g01_c01.avi\n"
+    assert not raw.exists()
+
+    rows = fetch(raw, tree, lists, partial=True)
+    assert len(rows) == 270
+    said = capsys.readouterr()
+    assert "13050 of 13320 clips are missing:" in said.err
+    assert "v_Surfing_g99_c01.avi" in said.out
+    assert len((raw.parent / "missing.txt").read_text().splitlines()) == 13050
+    (tree / "Archery" / "v_Archery_g01_c01.avi").write_text("found again")
+    fetch(raw, tree, lists, classes=["Archery", "Surfing"])
+    assert not (raw.parent / "missing.txt").exists()
+
+
+def test_ucf101_and_the_embedded_dataset_take_turns(raw, tree, lists, quick):
+    before = contents(tree)
+    for _ in range(2):
+        fetch(raw, tree, lists, partial=True)
+        drawn = draw(raw)
+        assert contents(raw).keys() == {row["video"] for row in drawn} | {"source.json"}
+    fetch(raw, tree, lists, partial=True)
+    assert contents(tree) == before
+    (raw / "Walk").mkdir()
+    (raw / "Walk" / "v_Walk_g01_c01.avi").write_text("my only copy")  # named as a drawn one, and drawn by nobody
+    with pytest.raises(UserError, match="was put there by hand"):
+        fetch(raw, tree, lists, partial=True)
 
 
 # There and back

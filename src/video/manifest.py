@@ -48,6 +48,8 @@ def extracted(rows: Sequence[dict[str, str]], *, frames: Path, classes: Sequence
     Raises `UserError` naming `source` for a video that was never extracted, a label that is not in the class list,
     and a class of which no video could be read.
     """
+    if not (frames / "manifest.csv").exists():
+        raise _no_frames(frames)
     known = tables.read(frames / "manifest.csv", columns=["video", "frames", "sha256", "refused"])
     manifest = {row["video"]: row for row in known}
     labels = {name: label for label, name in enumerate(classes)}
@@ -72,10 +74,14 @@ def check_settings(frames: Path, *, extract: dict[str, float]) -> None:
     try:
         made = json.loads((frames / "settings.json").read_text())
     except FileNotFoundError:
-        raise UserError(f"{frames}: no frames; run `dvc repro extract_frames`") from None
+        raise _no_frames(frames) from None
     for key, value in extract.items():
         if made[key] != value:
             raise UserError(f"extract.{key} is {value}, but data/frames was made with {made[key]}: run `dvc repro`")
+
+
+def _no_frames(frames: Path) -> UserError:
+    return UserError(f"{frames}: no frames; run `dvc repro extract_frames`")
 
 
 def fingerprint(sides: Iterable[Sequence[Video]], *, extract: dict) -> str:

@@ -74,7 +74,7 @@ def test_what_cannot_be_used_is_named(frames, names, label, message):
 
 
 def test_a_missing_manifest_is_named(tmp_path):
-    with pytest.raises(UserError, match=r"manifest.csv: no such file"):
+    with pytest.raises(UserError, match=r"no frames; run `dvc repro extract_frames`"):
         videos(listing(tmp_path, "Run/a.mp4"), frames=tmp_path, classes=CLASSES)
 
 
