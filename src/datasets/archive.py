@@ -331,7 +331,8 @@ class _Zip:
             raise DamagedError(f"{self.archive} is damaged: {error}") from error
 
     def _member(self, opened: zipfile.ZipFile, entry: zipfile.ZipInfo) -> Member:
-        name, size, text = entry.orig_filename, entry.file_size, ""  # whole, also where there is a NUL in the name
+        name = entry.orig_filename  # the other attribute ends where there is a NUL in it
+        size, text = entry.file_size, ""
         if not entry.flag_bits & 0x800:
             # macOS writes UTF-8 without saying so; names in the code page of MS-DOS are hardly ever valid UTF-8.
             with suppress(UnicodeError):
@@ -361,8 +362,9 @@ class _Rar:
         if rarfile.get_rar_version(archive) == rarfile.RAR_V5 and rarfile.RAR_BLOCK_ENDARC not in blocks:
             raise DamagedError(f"{archive} is damaged: its listing breaks off")
         self.members = [self._member(entry) for entry in self._rar.infolist()]
+        end = archive.stat().st_size
         for member in self.members if len(self._rar.volumelist()) == 1 else ():
-            if member.entry.data_offset + member.entry.compress_size > archive.stat().st_size:
+            if member.entry.data_offset + member.entry.compress_size > end:
                 raise DamagedError(f"{member} is damaged: the archive ends before it does")
 
     def write(self, members: list[Member], folder: Path) -> None:
