@@ -16,7 +16,7 @@ from urllib.parse import unquote, urlsplit
 
 from src import files, paths
 from src.command import UserError
-from src.datasets import archive
+from src.datasets import archive, rar
 from src.datasets.fetch import fetch
 
 Record = dict[str, str | int]
@@ -41,7 +41,7 @@ class Downloads:
         """
         if self._known(place) is not None or _path(place).is_dir():
             return
-        archive.require_unpacker(place)
+        rar.require_unpacker(place)
         here = (
             0 if not _is_address(place) else sum(path.stat().st_size for path in self._partial(place) if path.exists())
         )

@@ -8,7 +8,6 @@ from __future__ import annotations
 import functools
 import http.client
 import math
-import os
 import re
 import shutil
 import ssl
@@ -84,7 +83,7 @@ def fetch(
         if not part.whole:
             with _connected(url, ca_bundle=ca_bundle, insecure=insecure) as get:
                 _until_whole(part, get, room=room)
-        os.fsync(part.file.fileno())
+        part.to_disk()
         try:
             check(part.path)
         except DamagedError:

@@ -80,6 +80,11 @@ class Part:
         """Whether the last byte has come."""
         return self.version is not None and not self.unusable and self.size == self.version.length
 
+    def to_disk(self) -> None:
+        """Every byte, out of this process and its system's cache."""
+        self.file.flush()
+        os.fsync(self.file.fileno())
+
     def belongs_to(self, version: Version) -> None:
         """Put on record, before its first byte is written, what the file is a part of."""
         self.version = version

@@ -21,9 +21,10 @@ import pytest
 import rarfile
 
 from src.command import UserError
-from src.datasets import archive
-from src.datasets.archive import require_unpacker, unpack
+from src.datasets import archive, rar
+from src.datasets.archive import unpack
 from src.datasets.fetch import DamagedError
+from src.datasets.rar import require_unpacker
 from tests.datasets.rar import FILE_COPY, HARD_LINK, JUNCTION, UNIX_LINK, Entry, folder, rar4, rar5
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -33,7 +34,7 @@ RAR5 = ARCHIVES / "libarchive_test_read_format_rar5_multiple_files.rar"
 HTML = "LibarchiveAddingTest.html"  # in RAR4, compressed
 LINES = "".join(f"{number:03}\n" for number in range(512)).encode()  # what the solid archives hold, twice
 
-WHERE = {tool.name: shutil.which(tool.name) for tool in archive.TOOLS if tool.is_here()}
+WHERE = {tool.name: shutil.which(tool.name) for tool in rar.TOOLS if tool.is_here()}
 PACKAGES = "apt install unar libarchive-tools"
 FILES = {"Walk/a.avi": b"first", "Walk/b c.avi": b"second" * 1000, "Läufe/太极.avi": b"", "notes.txt": b"notes\n"}
 

@@ -148,6 +148,14 @@ def test_an_empty_file_is_a_file(server, target):
     assert target.read_bytes() == b""
 
 
+@pytest.mark.parametrize("size", [1, 8191, 8193, 65_537, 270_000])
+def test_the_check_sees_every_byte(server, target, size):
+    server.file = File((3 * CONTENT)[:size])
+    sizes = []
+    fetch(server.url, target, check=lambda part: sizes.append(part.stat().st_size))
+    assert sizes == [size]
+
+
 def test_redirects_are_followed(server, target):
     fetch(f"{server.root}/redirect/3", target, check=accept)
     assert target.read_bytes() == CONTENT
