@@ -15,7 +15,6 @@ from tests.bare_checkout import bare_checkout
 from tests.datasets.official_lists import ucf101_names, write_ucf101_lists
 from tests.video import clips
 
-
 NO_PARTS = {"part1": "", "part2": "", "part3": ""}
 
 
