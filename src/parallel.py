@@ -78,7 +78,14 @@ def _cores() -> int:
 
 def _run(pool: Executor, function: Callable[[Item], Result], items: dict[int, Item]) -> Iterator[tuple]:
     """Yield `(key, result)`, or `(key, Died)` without the time."""
-    futures: dict[Future, int] = {pool.submit(function, item): key for key, item in items.items()}
+    futures: dict[Future, int] = {}
+    waiting = dict(items)
+    try:
+        for key, item in items.items():
+            futures[pool.submit(function, item)] = key
+            del waiting[key]
+    except BrokenProcessPool:
+        pass  # by one of the first, while the last were not handed in yet; those are among the dead below
     try:
         for future in as_completed(futures):
             key = futures.pop(future)
@@ -93,6 +100,8 @@ def _run(pool: Executor, function: Callable[[Item], Result], items: dict[int, It
                 if not (isinstance(error, BrokenProcessPool) or type(error).__name__ == "KilledWorker"):
                     raise
                 yield key, Died(0.0)
+        for key in waiting:
+            yield key, Died(0.0)
     finally:
         for future in futures:
             future.cancel()

@@ -10,6 +10,7 @@ three official splits, `split.number` says which.
 from __future__ import annotations
 
 import hashlib
+import heapq
 import random
 import sys
 from collections import Counter, defaultdict
@@ -117,7 +118,7 @@ def _choose(rows: list[Row], wanted: dict[str, float], *, seed: int, side: str, 
     have: Counter = Counter()
 
     def may_go(group: str) -> bool:
-        return group not in chosen and all(groups_of[label] > sides_left - 1 for label in content[group])
+        return all(groups_of[label] > sides_left - 1 for label in content[group])
 
     def gain(group: str) -> float:
         """How much nearer to the wanted numbers; a class not yet here counts above all."""
@@ -126,13 +127,23 @@ def _choose(rows: list[Row], wanted: dict[str, float], *, seed: int, side: str, 
             for label, n in content[group].items()
         )
 
-    while candidates := [group for group in order if may_go(group)]:
-        best = max(candidates, key=gain)
-        if gain(best) <= 0:
+    # A group's gain never grows as others are chosen, and what may not go will not later: so the best by an older
+    # count, if it is still ahead of the next one by a new count, is the best of all.
+    queue = [(-gain(group), place, group) for place, group in enumerate(order)]
+    heapq.heapify(queue)
+    while queue:
+        _, place, group = heapq.heappop(queue)
+        if not may_go(group):
+            continue
+        now = (-gain(group), place, group)
+        if queue and now > queue[0]:
+            heapq.heappush(queue, now)
+        elif now[0] >= 0:
             break
-        chosen.add(best)
-        have.update(content[best])
-        groups_of.subtract(content[best].keys())
+        else:
+            chosen.add(group)
+            have.update(content[group])
+            groups_of.subtract(content[group].keys())
     return chosen
 
 

@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -79,6 +80,23 @@ def test_after_a_death_not_every_item_gets_a_process_of_its_own(monkeypatch):
     found = dict(parallel.each(die_on_three, [3, *range(100, 120)], processes=1, title="squares"))
     assert len(found) == 21
     assert pools == [21, 1, 1, 1, 18]
+
+
+def test_a_death_before_all_items_are_handed_in_takes_none_of_them_with_it(monkeypatch):
+    pools = []
+
+    class Slow(ProcessPoolExecutor):
+        def submit(self, *task):
+            if task[1] == 3:
+                pools.append(self)
+            if task[1] == 5 and pools == [self]:  # it has died of 3 by then, and takes no more
+                until(lambda: self._broken)
+            return super().submit(*task)
+
+    monkeypatch.setattr(parallel, "ProcessPoolExecutor", Slow)
+    found = dict(parallel.each(die_on_three, [3, 4, 5, 6, 7, 8, 9, 10], processes=1, title="squares"))
+    assert isinstance(found.pop(3), parallel.Died)
+    assert found == {number: number * number for number in range(4, 11)}
 
 
 def test_a_death_says_how_long_its_item_took_alone():

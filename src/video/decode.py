@@ -13,10 +13,17 @@ from pathlib import Path
 import av
 import numpy as np
 from av.container.core import Flags
-from av.video.reformatter import Colorspace, Interpolation
+from av.video.reformatter import Colorspace, Interpolation, VideoReformatter
 
 LONGEST_GAP = 10.0
 """Seconds that one frame may stay on screen; a longer jump is a broken timestamp and is bridged."""
+
+
+MOST_PIXELS = 2**26
+"""Of a picture: twice those of 8K. A header that claims more is damaged, or meant to fill the memory."""
+
+LONGEST_SIDE = 65_500
+"""Pixels that a JPEG can hold."""
 
 
 class UnreadableVideoError(Exception):
@@ -53,6 +60,7 @@ def read_frames(path: Path, *, short_side: int, fps: float, source: Source | Non
             if stream.codec_context is None:
                 raise UnreadableVideoError("its codec is unknown")
             stream.codec_context.thread_count = 1
+            stream.codec_context.options = {"max_pixels": str(MOST_PIXELS)}
             # FFmpeg's guesses at missing times are wrong for the packed B-frames of old DivX and Xvid files.
             container.flags &= ~Flags.gen_pts.value
             source.header_frames = stream.frames
@@ -66,6 +74,7 @@ def _at_constant_rate(
 ) -> Iterator[np.ndarray]:
     shown, shown_at, duration, ticks = None, 0.0, 0.0, 0
     origin = None
+    scaler = VideoReformatter()  # one for all frames: to set it up anew would cost a third of the time
     for frame in decoded:
         stamp = frame.dts if frame.pts is None else frame.pts
         moment = None if stamp is None else float(stamp * frame.time_base)
@@ -74,6 +83,8 @@ def _at_constant_rate(
         at = shown_at + duration if moment is None else moment - origin
         if shown is None:
             source.width, source.height = frame.width, frame.height
+            if max(frame.width, frame.height) * short_side > min(frame.width, frame.height) * LONGEST_SIDE:
+                raise UnreadableVideoError(f"its picture of {frame.width}×{frame.height} pixels is too narrow")
         else:
             if (frame.width, frame.height) != (shown.width, shown.height):
                 raise UnreadableVideoError(f"its picture changes size after {shown_at:.1f} s")
@@ -83,7 +94,7 @@ def _at_constant_rate(
             duration = at - shown_at
             image = None
             while ticks / fps < at - 1e-6:
-                image = _upright(shown, short_side=short_side) if image is None else image
+                image = _upright(shown, scaler, short_side=short_side) if image is None else image
                 yield image
                 ticks += 1
         shown, shown_at = frame, at
@@ -92,16 +103,17 @@ def _at_constant_rate(
         raise UnreadableVideoError("no frame in it could be decoded")
     # The last frame stays on screen as long as the one before it did.
     source.seconds = shown_at + (duration or 1 / fps)
-    last = _upright(shown, short_side=short_side)
+    last = _upright(shown, scaler, short_side=short_side)
     while ticks == 0 or ticks / fps < shown_at + duration - 1e-6:
         yield last
         ticks += 1
 
 
-def _upright(frame: av.VideoFrame, *, short_side: int) -> np.ndarray:
+def _upright(frame: av.VideoFrame, scaler: VideoReformatter, *, short_side: int) -> np.ndarray:
     scale = short_side / min(frame.width, frame.height)
     hd = frame.colorspace == Colorspace.ITU709 or (frame.colorspace == 2 and frame.height >= 720)
-    rgb = frame.reformat(
+    rgb = scaler.reformat(
+        frame,
         width=round(frame.width * scale),
         height=round(frame.height * scale),
         format="rgb24",

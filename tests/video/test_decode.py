@@ -7,6 +7,7 @@ import av
 import numpy as np
 import pytest
 
+from src.video import decode
 from src.video.decode import Source, UnreadableVideoError, read_frames
 from tests.video import clips
 
@@ -258,3 +259,23 @@ def test_a_title_in_other_letters_does_no_harm(tmp_path):
 def test_a_file_that_is_not_there_is_an_error_of_the_caller(tmp_path):
     with pytest.raises(FileNotFoundError):
         list(read_frames(tmp_path / "a.mp4", short_side=24, fps=10))
+
+
+def test_a_picture_larger_than_any_camera_takes_is_refused_before_it_fills_the_memory(tmp_path, monkeypatch):
+    path = clips.write(tmp_path / "a.webm", clips.numbered(3), codec="libvpx")
+    monkeypatch.setattr(decode, "MOST_PIXELS", 64 * 48 - 1)
+    assert reason(path) == "Invalid argument"
+    monkeypatch.setattr(decode, "MOST_PIXELS", 64 * 48)
+    assert seen(path, fps=25) == [0, 1, 2]
+
+
+def test_a_picture_that_no_jpeg_can_hold_when_scaled_is_refused(tmp_path):
+    path = clips.write(tmp_path / "a.avi", [np.zeros((2, 6000, 3), np.uint8)] * 2, codec="mpeg4")
+    assert reason(path) == "its picture of 6000×2 pixels is too narrow"
+    assert one(
+        clips.write(tmp_path / "b.avi", [np.zeros((2, 400, 3), np.uint8)], codec="mpeg4"), short_side=24
+    ).shape == (
+        24,
+        4800,
+        3,
+    )
