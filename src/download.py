@@ -21,7 +21,7 @@ from src import command, files, parallel, paths, tables
 from src.command import UserError
 
 if TYPE_CHECKING:
-    from src.datasets.downloads import Downloads
+    from src.fetching.downloads import Downloads
 
 COLUMNS = ["video", "label", "group", "part1", "part2", "part3"]
 """`partN`: the side on which the dataset's own division N has the video (train, val, test, none), "" if it has none."""
@@ -190,7 +190,7 @@ def main() -> None:
     elif dataset.name == "folder":
         rows = folder(paths.RAW, path=path, **dataset.model_dump(include={"group", "classes"}))
     else:
-        from src.datasets.downloads import Downloads
+        from src.fetching.downloads import Downloads
 
         bundle = arguments.ca_bundle or dataset.ca_bundle
         bundle = bundle and paths.MAIN / Path(bundle).expanduser()

@@ -10,7 +10,7 @@ import pytest
 from src import download, tables
 from src.command import UserError
 from src.datasets import synthetic
-from src.datasets.downloads import Downloads
+from src.fetching.downloads import Downloads
 from tests.bare_checkout import bare_checkout
 from tests.datasets.official_lists import ucf101_names, write_ucf101_lists
 from tests.video import clips

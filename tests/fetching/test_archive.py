@@ -21,11 +21,11 @@ import pytest
 import rarfile
 
 from src.command import UserError
-from src.datasets import archive, rar
-from src.datasets.archive import unpack
-from src.datasets.fetch import DamagedError
-from src.datasets.rar import require_unpacker
-from tests.datasets.rar import FILE_COPY, HARD_LINK, JUNCTION, UNIX_LINK, Entry, folder, rar4, rar5
+from src.fetching import archive, rar
+from src.fetching.archive import unpack
+from src.fetching.fetch import DamagedError
+from src.fetching.rar import require_unpacker
+from tests.fetching.rar import FILE_COPY, HARD_LINK, JUNCTION, UNIX_LINK, Entry, folder, rar4, rar5
 
 ROOT = Path(__file__).resolve().parents[2]
 ARCHIVES = Path(__file__).parent / "archives"
@@ -678,7 +678,7 @@ def test_after_a_kill_what_is_whole_is_not_unpacked_again(only, put, page, tmp_p
     path = put(rar4(compressed("a.avi"), Entry("b.avi", b"stored"), compressed("c.avi"), compressed("d.avi")))
     begun = path.parent / ".out.unpacking"
     only(unrar=f"{UNRAR} /bin/cat '{tmp_path}/page'; echo half of c; exec /bin/sleep 100")
-    call = "import sys; from pathlib import Path; from src.datasets.archive import unpack; "
+    call = "import sys; from pathlib import Path; from src.fetching.archive import unpack; "
     call += "unpack(Path(sys.argv[1]), Path(sys.argv[2]), limit=10**6)"
     arguments = [sys.executable, "-c", call, path, path.parent / "out"]
     with subprocess.Popen(arguments, cwd=ROOT, start_new_session=True) as process:

@@ -16,8 +16,8 @@ from urllib.parse import unquote, urlsplit
 
 from src import files, paths
 from src.command import UserError
-from src.datasets import archive, rar
-from src.datasets.fetch import fetch
+from src.fetching import archive, rar
+from src.fetching.fetch import fetch
 
 Record = dict[str, str | int]
 

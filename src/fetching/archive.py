@@ -24,9 +24,9 @@ from dataclasses import replace
 from pathlib import Path, PurePosixPath
 
 from src.command import UserError
-from src.datasets.fetch import DamagedError
-from src.datasets.members import CHUNK, LONGEST_NAME, LONGEST_PART, Checksum, Member, progress, write
-from src.datasets.rar import Rar
+from src.fetching.fetch import DamagedError
+from src.fetching.members import CHUNK, LONGEST_NAME, LONGEST_PART, Checksum, Member, progress, write
+from src.fetching.rar import Rar
 
 MOST_MEMBERS = 1_000_000
 

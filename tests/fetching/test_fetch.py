@@ -24,9 +24,9 @@ import pytest
 import trustme
 
 from src.command import UserError
-from src.datasets import fetch as module
-from src.datasets.fetch import DamagedError, fetch
-from tests.datasets.server import DAY, File, Reply, Server, certified_by
+from src.fetching import fetch as module
+from src.fetching.fetch import DamagedError, fetch
+from tests.fetching.server import DAY, File, Reply, Server, certified_by
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 CONTENT = random.Random(1).randbytes(100_000)
@@ -267,7 +267,7 @@ def child(server: Server, target: Path) -> subprocess.Popen:
     """Another process that fetches the same."""
     # What a shell runs in the background is started with Ctrl-C ignored.
     code = (
-        "import signal, sys; from pathlib import Path; from src import command; from src.datasets.fetch import fetch\n"
+        "import signal, sys; from pathlib import Path; from src import command; from src.fetching.fetch import fetch\n"
         "signal.signal(signal.SIGINT, signal.default_int_handler)\n"
         "command.run(lambda: fetch(sys.argv[1], Path(sys.argv[2]), check=lambda path: None))"
     )

@@ -20,12 +20,12 @@ import trustme
 from src import tables
 from src.command import UserError
 from src.datasets import hmdb51
-from src.datasets.downloads import Downloads
+from src.fetching.downloads import Downloads
 from tests.bare_checkout import bare_checkout
 from tests.conftest import Checkout
 from tests.datasets.official_lists import hmdb51_names, ucf101_names, write_hmdb51_lists, write_ucf101_lists
-from tests.datasets.rar import Entry, rar4, rar5
-from tests.datasets.server import File, Reply, Server, certified_by
+from tests.fetching.rar import Entry, rar4, rar5
+from tests.fetching.server import File, Reply, Server, certified_by
 
 ARCHERY = [name for name in ucf101_names() if name.startswith("Archery/")]
 SURFING = [name for name in ucf101_names() if name.startswith("Surfing/")]

@@ -23,8 +23,8 @@ import rarfile
 from tqdm import tqdm
 
 from src.command import UserError
-from src.datasets.fetch import DamagedError
-from src.datasets.members import CHUNK, LONGEST_NAME, WRONG, Member, progress, write
+from src.fetching.fetch import DamagedError
+from src.fetching.members import CHUNK, LONGEST_NAME, WRONG, Member, progress, write
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,6 @@
 """An address on the web → a whole, checked file on the disk, through drops, restarts and servers that misbehave.
 
-What has come so far is TARGET.part (src/datasets/part.py); what came whole and failed its check, TARGET.damaged.
+What has come so far is TARGET.part (src/fetching/part.py); what came whole and failed its check, TARGET.damaged.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from urllib.parse import urlsplit
 from tqdm import tqdm
 
 from src.command import UserError
-from src.datasets.part import Part, Version, part_of
+from src.fetching.part import Part, Version, part_of
 
 if TYPE_CHECKING:
     from requests import Response
