@@ -122,7 +122,7 @@ def main() -> None:
     params = command.settings(__doc__)
     from src.video.sampling import span
 
-    extract = params.extract.model_dump(exclude={"on_error"})
+    extract = params.extract.of_frames()
     clips, missing = read(videos=paths.VIDEOS, splits=paths.SPLITS, frames=paths.FRAMES, extract=extract)
     clip_frames = span(frames=params.model.frames, stride=params.model.stride)
     found = findings(clips, clip_frames=clip_frames, fps=params.extract.fps)

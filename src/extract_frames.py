@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import functools
 import json
+import os
 import shutil
 from collections import Counter
 from pathlib import Path
@@ -81,10 +82,10 @@ def remarks(rows: list[Row]) -> list[str]:
     wrong = sum(0 < int(row["header_frames"]) != int(row["source_frames"]) for row in rows)
     alike = sum(times - 1 for times in Counter(row["sha256"] for row in rows).values())
     found = []
-    for what, counts in (("sizes", sizes), ("frames a second", rates)):
+    for what, unit, counts in (("sizes", "", sizes), ("rates", " fps", rates)):
         if len(counts) > 1:
-            common = ", ".join(f"{value} ({times})" for value, times in counts.most_common(3))
-            found.append(f"{len(counts)} {what}: {common}{', …' if len(counts) > 3 else ''}")
+            common = ", ".join(f"{value}{unit} in {times}" for value, times in counts.most_common(3))
+            found.append(f"the videos have {len(counts)} {what}: {common}{', …' if len(counts) > 3 else ''}")
     if wrong:
         found.append(f"{wrong} videos hold another number of frames than their header claims")
     if alike:
@@ -105,11 +106,18 @@ def _already_done(frames: Path, names: list[str], *, stamp: str) -> dict[str, Ro
         return {}
     known = tables.read(manifest, columns=COLUMNS) + extraction.noted(frames)
     rows = {row["video"]: row for row in known if not row["refused"]}
-    return {name: rows[name] for name in names if name in rows and (frames / frame_file(name)).exists()}
+    return {name: rows[name] for name in names if name in rows and _has_frames(frames / frame_file(name))}
+
+
+def _has_frames(file: Path) -> bool:
+    """Whether it is there, and not emptied by a power cut."""
+    return file.exists() and file.stat().st_size > 0
 
 
 def _save(frames: Path, rows: dict[str, Row]) -> None:
-    """Write the manifest; the workers' own notes of its rows have then served."""
+    """Write the manifest, with what workers have done and not handed in; their notes of it have then served."""
+    rows |= {row["video"]: row for row in extraction.noted(frames)}
+    os.sync()  # frames reach the disk before the rows that vouch for them
     tables.write(frames / "manifest.csv", [rows[name] for name in sorted(rows)], columns=COLUMNS)
     shutil.rmtree(frames / extraction.ROWS, ignore_errors=True)
 
@@ -131,8 +139,8 @@ def main() -> None:
         names,
         raw=paths.RAW,
         frames=paths.FRAMES,
-        **params.extract.model_dump(exclude={"on_error"}),
-        limit=params.runtime.video_limit,
+        **params.extract.of_frames(),
+        limit=params.extract.time_limit,
         processes=params.runtime.processes,
         cluster=params.runtime.cluster,
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import secrets
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -16,7 +17,8 @@ from src.command import UserError
 def replacing(path: Path) -> Iterator[Path]:
     """A hidden name beside `path` to write to: renamed to `path` at the end, removed if anything is raised."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    beside = path.with_name(f".{path.name}.{os.getpid()}")
+    # Not the process number alone: containers that share a disk may share that too.
+    beside = path.with_name(f".{path.name}.{os.getpid()}-{secrets.token_hex(4)}")
     try:
         yield beside
         beside.replace(path)
@@ -55,4 +57,10 @@ def borrow(directory: Path) -> None:
     """
     source = paths.MAIN / directory.relative_to(paths.ROOT)
     if paths.MAIN != paths.ROOT and source.exists() and not directory.exists():
+        directory.parent.mkdir(parents=True, exist_ok=True)
+        if source.stat().st_dev != directory.parent.stat().st_dev:
+            raise UserError(
+                f"{source} lies on another disk, where a queued experiment cannot take hard links from: "
+                "use `dvc exp run` without --queue and --temp"
+            )
         shutil.copytree(source, directory, symlinks=True, copy_function=os.link)

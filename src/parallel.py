@@ -18,6 +18,8 @@ from tqdm import tqdm
 
 from src.command import UserError
 
+WORKERS_COME = 60.0  # seconds to wait for the first worker of a cluster
+
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
@@ -95,6 +97,10 @@ def _run(pool: Executor, function: Callable[[Item], Result], items: dict[int, It
                 raise UserError(
                     "the Dask scheduler is gone (runtime.cluster); start it, and the same command goes on from here"
                 ) from None
+            except ImportError as error:
+                raise UserError(
+                    f"runtime.cluster: {error} there; start scheduler and workers as `python -m dask …` in this folder"
+                ) from None
             except Exception as error:
                 # Dask's own error, by name: its package is needed only where a cluster is.
                 if not (isinstance(error, BrokenProcessPool) or type(error).__name__ == "KilledWorker"):
@@ -128,6 +134,13 @@ def _dask(address: str) -> Iterator[Executor]:
     except (OSError, ValueError) as error:
         raise UserError(f"runtime.cluster: no Dask scheduler answers at {address}: {error}") from None
     with client:
+        try:
+            client.wait_for_workers(1, timeout=WORKERS_COME)
+        except TimeoutError:
+            raise UserError(
+                f"runtime.cluster: {address} has no worker; on each machine, in this folder: "
+                f"`python -m dask worker {address} --nthreads 1`"
+            ) from None
         yield client.get_executor(pure=False)
 
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 import argparse
 import difflib
 import os
+import re
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -39,7 +40,7 @@ class Dataset(Section):
     archive: str | None = None
     lists: str | None = None
     partial: bool = False
-    sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")] | None = None
+    sha256: str | None = None
     ca_bundle: str | None = None
     insecure: bool = False
     mirror: Literal["forbid"] | dict[str, str] = Field({"ArmCircleLeft": "ArmCircleRight"}, union_mode="left_to_right")
@@ -55,12 +56,37 @@ class Dataset(Section):
             raise ValueError(f"dataset.mirror {value!r} is neither `forbid` nor pairs of classes, e.g. {{Left: Right}}")
         return value
 
+    @field_validator("sha256")
+    @classmethod
+    def _is_a_hash(cls, value: str | None) -> str | None:
+        if value is not None and not re.fullmatch("[0-9a-fA-F]{64}", value):
+            raise ValueError(f"dataset.sha256 {value!r} is not 64 hexadecimal digits, as `sha256sum FILE` prints")
+        return value and value.lower()
+
+    @field_validator("classes")
+    @classmethod
+    def _each_once(cls, value: list[str] | None) -> list[str] | None:
+        if value and len(set(value)) < len(value):
+            raise ValueError(f"dataset.classes names a class twice: {', '.join(value)}")
+        return value
+
     @model_validator(mode="after")
     def _says_where_the_videos_are(self) -> Dataset:
         if self.name == "folder" and not self.path:
             raise ValueError("dataset.path is needed when dataset.name is folder")
         if self.path and self.archive:
             raise ValueError("dataset.path and dataset.archive both say where the videos are; set one of them to null")
+        if self.path and self.sha256:
+            raise ValueError(
+                "dataset.sha256 is of an archive of videos, and dataset.path is none; set one of them to null"
+            )
+        if self.insecure and self.ca_bundle:
+            raise ValueError("dataset.insecure switches off what dataset.ca_bundle is for; set one of the two")
+        published = ("archive", "lists", "sha256", "ca_bundle", "partial", "insecure")
+        if self.name in ("synthetic", "folder") and (idle := [key for key in published if getattr(self, key)]):
+            raise ValueError(f"dataset.{idle[0]} is for ucf101 and hmdb51; dataset.name is {self.name}")
+        if self.name != "folder" and self.group:
+            raise ValueError(f"dataset.group is for a folder of your own; dataset.name is {self.name}")
         return self
 
 
@@ -82,6 +108,11 @@ class Extract(Section):
     fps: Annotated[float, Field(gt=0, le=240)] = 12.5
     quality: Annotated[int, Field(ge=1, le=100)] = 90
     on_error: Literal["fail", "skip"] = "fail"
+    time_limit: Annotated[float, Field(gt=0, le=86_400)] = 600.0
+
+    def of_frames(self) -> dict[str, float]:
+        """The settings that decide what frames look like, without those about videos that cannot be read."""
+        return self.model_dump(exclude={"on_error", "time_limit"})
 
 
 class Model(Section):
@@ -156,7 +187,6 @@ class Runtime(Section):
     workers: Annotated[int, Field(ge=0)] = 2
     processes: Count | None = None
     cluster: Annotated[str, Field(pattern=r"^[a-z]+://.+:\d+$")] | None = None
-    video_limit: Annotated[float, Field(gt=0)] = 600.0
 
 
 class Params(Section):

@@ -74,10 +74,10 @@ def split(rows: list[Row], *, test: float, val: float, seed: int, published: boo
     return sides
 
 
-def merge_identical(rows: list[Row], raw: Path) -> tuple[list[Row], list[tuple[str, str]]]:
+def merge_identical(rows: list[Row], raw: Path, *, published: bool = False) -> tuple[list[Row], list[tuple[str, str]]]:
     """Give byte-identical files of two groups one group; return the new rows and the pairs of names found.
 
-    Raises `UserError` if two identical files have different labels.
+    Raises `UserError` if two identical files have different labels; in a `published` dataset that is a warning.
     """
     by_size = defaultdict(list)
     for row in rows:
@@ -93,7 +93,10 @@ def merge_identical(rows: list[Row], raw: Path) -> tuple[list[Row], list[tuple[s
     for first, *others in by_content.values():
         for other in others:
             if first["label"] != other["label"]:
-                raise UserError(f"{first['video']} and {other['video']} are the same file under two labels; remove one")
+                said = f"{first['video']} and {other['video']} are the same file under two labels"
+                if not published:
+                    raise UserError(f"{said}; remove one")
+                print(f"warning: {said}; both are kept, as published", file=sys.stderr)
             pairs.append((first["video"], other["video"]))
             old, new = merged[other["group"]], merged[first["group"]]
             merged = {group: new if name == old else name for group, name in merged.items()}
@@ -176,10 +179,11 @@ def _check(sides: dict[str, list[Row]], *, labels: Iterable[str], published: boo
 def main() -> None:
     params = command.settings(__doc__)
     inventory = tables.read(paths.VIDEOS, columns=[*COLUMNS, "part1", "part2", "part3"])
-    rows, identical = merge_identical(division(inventory, params.split.number), paths.RAW)
+    published = params.dataset.name in PUBLISHED
+    rows, identical = merge_identical(division(inventory, params.split.number), paths.RAW, published=published)
     for first, other in identical:
         print(f"note: {first} and {other} are the same file, so their groups count as one")
-    sides = split(rows, **params.split.model_dump(exclude={"number"}), published=params.dataset.name in PUBLISHED)
+    sides = split(rows, **params.split.model_dump(exclude={"number"}), published=published)
     for side, members in sides.items():
         tables.write(paths.SPLITS / f"{side}.csv", [{c: row[c] for c in COLUMNS} for row in members], columns=COLUMNS)
         print(f"{side:5}  {len(members):6} videos  {len({row['group'] for row in members}):5} groups")

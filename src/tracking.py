@@ -110,7 +110,9 @@ def for_evaluation(run_id: str | None, *, settings: dict[str, Any]) -> Tracker:
         print(f"note: run {run_id} has been evaluated before; this evaluation is a run of its own", file=sys.stderr)
     else:
         print(f"note: MLflow has no run {run_id}; this evaluation is a run of its own", file=sys.stderr)
-    with mlflow.start_run(run_name="evaluation", tags=tags | {"trained in": str(run_id)} | _commit()) as active:
+    with mlflow.start_run(
+        run_name="evaluation", tags=tags | {"trained in": str(run_id)} | _commit() | _source()
+    ) as active:
         return Tracker(active.info.run_id)
 
 
@@ -171,9 +173,11 @@ def _commit() -> dict[str, str]:
 
 def _source() -> dict[str, str]:
     """What `download` noted about the videos: of which archive, and whether its server's identity was verified."""
-    if not paths.SOURCE.exists():
+    try:
+        noted = json.loads(paths.SOURCE.read_text())
+    except (FileNotFoundError, ValueError):  # none, or one that a power cut has emptied
         return {}
-    return {f"source.{key}": str(value) for key, value in json.loads(paths.SOURCE.read_text()).items()}
+    return {f"source.{key}": str(value) for key, value in noted.items()}
 
 
 def _end_what_died(mlflow: Any) -> None:

@@ -117,6 +117,18 @@ def test_all_official_splits_are_run_by_one_command_and_nested_under_one_run(tmp
     assert {run.info.status for run in found} == {"FINISHED"}
     assert parent.data.metrics["test.top1"] == pytest.approx(mean / 100, abs=1e-6)
     assert parent.data.tags["source.dataset"] == "ucf101"
+    assert not any(name.startswith("split.") for run in found for name in run.data.params)
+
+    assert table.endswith(checkout.run(*series).stdout)
+    assert len(client.get_metric_history(parent.info.run_id, "test.top1")) == 1
+
+    for group in (1, 2):
+        for label in ("Archery", "Surfing"):
+            (tmp_path / "UCF-101" / label / f"v_{label}_g{group:02}_c01.avi").unlink()
+    checkout.run("python", "-m", "src.download")
+    two = checkout.run(*series)
+    assert "note: official split 1 is left out: split.number: of the videos that are there, none is on" in two.stderr
+    assert "| Net | Videos | official-2 | official-3 | Mean |" in two.stdout
 
 
 def test_official_splits_are_asked_of_a_dataset_that_has_some(reproduced: Checkout):

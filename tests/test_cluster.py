@@ -51,8 +51,8 @@ def started(checkout: Checkout, *command: str) -> Iterator[subprocess.Popen]:
 
 
 @contextlib.contextmanager
-def cluster(checkout: Checkout) -> Iterator[tuple[str, list[subprocess.Popen]]]:
-    """The address of a scheduler, and its two workers."""
+def cluster(checkout: Checkout, *, workers: int = 2, threads: int = 1) -> Iterator[tuple[str, list[subprocess.Popen]]]:
+    """The address of a scheduler, and its workers."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
@@ -60,11 +60,8 @@ def cluster(checkout: Checkout) -> Iterator[tuple[str, list[subprocess.Popen]]]:
     dask = ("python", "-m", "dask")
     with contextlib.ExitStack() as stack:
         stack.enter_context(started(checkout, *dask, "scheduler", "--host", "127.0.0.1", "--port", str(port), *QUIET))
-        workers = [
-            stack.enter_context(started(checkout, *dask, "worker", address, "--nthreads", "1", *QUIET))
-            for _ in range(2)
-        ]
-        yield address, workers
+        command = (*dask, "worker", address, "--nthreads", str(threads), *QUIET)
+        yield address, [stack.enter_context(started(checkout, *command)) for _ in range(workers)]
 
 
 QUIET = ("--no-dashboard",)
@@ -120,9 +117,32 @@ def test_a_file_that_kills_every_worker_is_named_and_the_others_are_done(checkou
     # Dask gives a task up after four workers have died of it; one is enough here.
     checkout.env["DASK_DISTRIBUTED__SCHEDULER__ALLOWED_FAILURES"] = "0"
     with cluster(checkout) as (address, _):
-        done = checkout.run(*STAGE, "--set", f"runtime.cluster={address}", "--set", "runtime.video_limit=0.5")
+        done = checkout.run(*STAGE, "--set", f"runtime.cluster={address}", "--set", "extract.time_limit=0.5")
     assert done.stdout.splitlines()[0].startswith("data/frames: 8 of 9 videos, ")
-    assert "refused: Run/00.fifo: not read within 0.5 s (runtime.video_limit)" in done.stdout
+    assert "refused: Run/00.fifo: not read within 0.5 s (extract.time_limit)" in done.stdout
+
+
+def test_a_worker_of_many_threads_times_each_file_alone(checkout):
+    os.mkfifo(checkout.path / "data" / "raw" / "Run" / "00.fifo")
+    rows = tables.read(checkout.path / "data" / "videos.csv")
+    rows = [rows[0] | {"video": "Run/00.fifo"}, *rows[:VIDEOS]]
+    tables.write(checkout.path / "data" / "videos.csv", rows, columns=list(rows[0]))
+    checkout.env["DASK_DISTRIBUTED__SCHEDULER__ALLOWED_FAILURES"] = "0"
+    with cluster(checkout, threads=2) as (address, _):
+        done = checkout.run(*STAGE, "--set", f"runtime.cluster={address}", "--set", "extract.time_limit=0.5")
+    assert done.stdout.splitlines()[0].startswith(f"data/frames: {VIDEOS} of {VIDEOS + 1} videos, ")
+
+
+def test_a_cluster_without_workers_is_named(checkout):
+    code = "from src import command, extract_frames, parallel; parallel.WORKERS_COME = 0.5; "
+    code += "command.run(extract_frames.main)"
+    with cluster(checkout, workers=0) as (address, _):
+        failed = checkout.run("python", "-c", code, "--set", f"runtime.cluster={address}", check=False)
+    assert failed.returncode == 1
+    assert failed.stderr.splitlines()[-1] == (
+        f"error: runtime.cluster: {address} has no worker; on each machine, in this folder: "
+        f"`python -m dask worker {address} --nthreads 1`"
+    )
 
 
 def test_a_scheduler_that_is_not_there_is_named(checkout):

@@ -485,7 +485,7 @@ def test_a_video_that_takes_too_long_is_refused_by_name_and_the_others_are_done(
     found = extract(raw, limit=5)
     assert {name: (row["frames"], row["refused"]) for name, row in found.items()} == {
         "Run/a.mp4": ("5", ""),
-        "Run/long.mp4": ("0", "not read within 5 s (runtime.video_limit)"),
+        "Run/long.mp4": ("0", "not read within 5 s (extract.time_limit)"),
         "Walk/c.mp4": ("5", ""),
     }
     assert stamps(tmp_path / "frames").keys() == {"a", "c"}
@@ -498,7 +498,7 @@ def test_a_file_in_which_the_decoder_hangs_is_given_up_and_the_others_are_done(t
     found = extract(raw, limit=1)
     assert {name: (row["frames"], row["refused"]) for name, row in found.items()} == {
         "Run/a.mp4": ("5", ""),
-        "Run/hangs.mp4": ("0", "not read within 1 s (runtime.video_limit)"),
+        "Run/hangs.mp4": ("0", "not read within 1 s (extract.time_limit)"),
         "Walk/c.mp4": ("5", ""),
     }
 
@@ -540,11 +540,43 @@ def test_what_is_odd_is_said_in_a_line_each():
     assert extract_frames.remarks(alike) == []
     odd = [row(400, "29.970", "79", "c"), row(320, "25.000", "81", "a"), row(320, "25.000", "80", "a")]
     assert extract_frames.remarks(alike + odd) == [
-        "2 sizes: 320×240 (4), 400×240 (1)",
-        "2 frames a second: 25 (4), 29.97 (1)",
+        "the videos have 2 sizes: 320×240 in 4, 400×240 in 1",
+        "the videos have 2 rates: 25 fps in 4, 29.97 fps in 1",
         "2 videos hold another number of frames than their header claims",
         "2 videos are byte-identical to another one",
     ]
+
+
+# What workers had done and not handed in
+
+
+def test_ctrl_c_keeps_also_what_was_not_handed_in(tmp_path, monkeypatch):
+    raw, frames = tmp_path / "raw", tmp_path / "frames"
+    names = good(raw, "Run/a.mp4", "Run/b.mp4", "Walk/c.mp4")
+
+    def each(function, items, **_):
+        """Two are done, and Ctrl-C comes when one has been told of."""
+        done = [(item, function(item)) for item in items[:2]]
+        yield done[0]
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("src.parallel.each", each)
+    with pytest.raises(KeyboardInterrupt):
+        extract(raw)
+    assert [row["video"] for row in tables.read(frames / "manifest.csv")] == names[:2]
+
+
+def test_what_a_power_cut_has_emptied_is_done_again(raw):
+    frames = raw.parent / "frames"
+    note = frames / extraction.ROWS / "Run" / "a.avi.json"
+    note.parent.mkdir(parents=True)
+    note.touch()
+    (frames / "Run" / "b.avi").write_bytes(b"")
+    before = stamps(frames)
+    extract(raw)
+    after = stamps(frames)
+    assert [name for name in after if after[name] != before[name]] == ["b"]
+    assert clips.numbers(store.read(frames / "Run" / "b.avi", [0])) == [1]
 
 
 # Workers on other machines

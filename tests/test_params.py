@@ -10,7 +10,7 @@ import yaml
 
 from src import paths
 from src.command import UserError
-from src.params import Params, apply, load, parse_override
+from src.params import Params, apply, check, load, parse_override
 from tests.bare_checkout import bare_checkout
 
 DEFAULTS = Params().model_dump()
@@ -414,3 +414,28 @@ def test_a_wrong_setting_ends_the_command_in_one_line(tmp_path):
     done = checkout.run("python", "-m", "src.params", "show", "--set", "train.lrr=1", check=False)
     assert (done.returncode, done.stdout) == (1, "")
     assert done.stderr == "error: params.yaml: train.lrr: unknown setting; did you mean train.lr?\n"
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"sha256": "a" * 64}, "dataset.sha256 is for ucf101 and hmdb51; dataset.name is synthetic"),
+        ({"name": "folder", "path": "x", "partial": True}, "dataset.partial is for ucf101 and hmdb51"),
+        ({"name": "ucf101", "group": "g"}, "dataset.group is for a folder of your own; dataset.name is ucf101"),
+        ({"name": "ucf101", "path": "x", "archive": "y"}, "dataset.path and dataset.archive both say where"),
+        ({"name": "ucf101", "path": "x", "sha256": "a" * 64}, "dataset.sha256 is of an archive of videos"),
+        (
+            {"name": "ucf101", "insecure": True, "ca_bundle": "x"},
+            "dataset.insecure switches off what dataset.ca_bundle",
+        ),
+        ({"name": "ucf101", "sha256": "abc"}, "dataset.sha256 'abc' is not 64 hexadecimal digits"),
+        ({"classes": ["Walk", "Run", "Walk"]}, "dataset.classes names a class twice: Walk, Run, Walk"),
+    ],
+)
+def test_settings_of_a_dataset_that_would_be_ignored_or_fight_are_refused(changes, message):
+    with pytest.raises(UserError, match=re.escape(message)):
+        check({"dataset": changes}, source="params.yaml")
+
+
+def test_a_hash_is_the_same_in_either_case():
+    assert check({"dataset": {"name": "ucf101", "sha256": "AB" * 32}}, source="").dataset.sha256 == "ab" * 32

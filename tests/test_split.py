@@ -271,6 +271,14 @@ def test_a_published_division_that_leaks_is_kept_with_a_warning_and_validation_h
     )
 
 
+def test_a_published_file_under_two_labels_is_kept_with_a_warning(tmp_path, capsys):
+    rows = files(tmp_path, {"Walk/g1.mp4": b"same", "Run/g2.mp4": b"same"})
+    with pytest.raises(UserError, match="are the same file under two labels; remove one"):
+        merge_identical(rows, tmp_path)
+    merge_identical(rows, tmp_path, published=True)
+    assert capsys.readouterr().err.endswith("are the same file under two labels; both are kept, as published\n")
+
+
 # The command
 
 

@@ -47,7 +47,7 @@ def identify(params: Params, sides: Iterable[Sequence[Video]], *, classes: list[
 
     The latter includes the code: other code would go on with what this one left, and answer with its numbers.
     """
-    extract = params.extract.model_dump(exclude={"on_error"})
+    extract = params.extract.of_frames()
     manifest.check_settings(paths.FRAMES, extract=extract)
     data = manifest.fingerprint(sides, extract=extract)
     sections = [getattr(params, name).model_dump() for name in ("model", "augment", "train")]
@@ -88,7 +88,7 @@ def train_network(
     )
 
     def checkpoint(weights: dict[str, Tensor], epoch: int) -> Checkpoint:
-        extract = params.extract.model_dump(exclude={"on_error"})
+        extract = params.extract.of_frames()
         return Checkpoint(weights, model, extract, params.train.precision, classes, epoch, run_id)
 
     last = state.load("cpu")["model"]

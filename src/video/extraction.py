@@ -6,6 +6,7 @@ import functools
 import hashlib
 import json
 import signal
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -22,6 +23,9 @@ Row = dict[str, str]
 
 ROWS = ".rows"
 """Below the frames: the rows of videos that are done and not in the manifest yet."""
+
+ALONE = threading.Lock()
+"""A process has one alarm, so the threads that a Dask worker may have take turns."""
 
 GRACE = 2.0  # seconds; a decoder that hands out frames is stopped at the limit itself
 
@@ -44,6 +48,11 @@ def extract_one(
     """
     if made_by != version():
         raise UserError("runtime.cluster: a worker runs other code than this; bring all machines to the same commit")
+    with ALONE:
+        return _in_time(task, raw=raw, frames=frames, limit=limit, short_side=short_side, fps=fps, quality=quality)
+
+
+def _in_time(task: tuple[str, Row | None], *, raw: Path, frames: Path, limit: float, **settings: float) -> Row:
     name, done = task
     # What FFmpeg hangs in, no exception ends; an alarm that nobody handles ends the process.
     signal.setitimer(signal.ITIMER_REAL, limit + GRACE)
@@ -57,13 +66,13 @@ def extract_one(
         for row in (done, _noted(frames, name)):
             if row and row["sha256"] == sha256:
                 return row
-        return _extract(source, name, sha256, frames, short_side=short_side, fps=fps, quality=quality, limit=limit)
+        return _extract(source, name, sha256, frames, limit=limit, **settings)
     finally:
         signal.setitimer(signal.ITIMER_REAL, 0)
 
 
 def too_slow(limit: float) -> str:
-    return f"not read within {limit:g} s (runtime.video_limit)"
+    return f"not read within {limit:g} s (extract.time_limit)"
 
 
 def refused(name: str, sha256: str, reason: str) -> Row:
@@ -73,7 +82,7 @@ def refused(name: str, sha256: str, reason: str) -> Row:
 
 def noted(frames: Path) -> list[Row]:
     """The rows of videos that an interrupted run had done after it last wrote the manifest."""
-    return [json.loads(path.read_text()) for path in sorted((frames / ROWS).rglob("*.json"))]
+    return [row for path in sorted((frames / ROWS).rglob("*.json")) if (row := _read(path))]
 
 
 @functools.cache
@@ -132,8 +141,12 @@ def _note(frames: Path, name: str) -> Path:
 
 def _noted(frames: Path, name: str) -> Row | None:
     """What a worker did that died before it could hand in its result."""
+    row = _read(_note(frames, name))
+    return row if row and (frames / frame_file(name)).exists() else None
+
+
+def _read(note: Path) -> Row | None:
     try:
-        row = json.loads(_note(frames, name).read_text())
-    except FileNotFoundError:
+        return json.loads(note.read_text())
+    except (FileNotFoundError, ValueError):  # none, or one that a power cut has emptied
         return None
-    return row if (frames / frame_file(name)).exists() else None
