@@ -41,9 +41,10 @@ def synthetic(
 
     recipe = {"dataset": "synthetic", "seed": seed, "drawn_by": synthetic.version()}
     stamp, text = raw / STAMP, json.dumps(recipe, indent=1) + "\n"
+    as_before = stamp.exists() and stamp.read_bytes() == text.encode()
     chosen = _chosen(synthetic.CLASSES, classes)
     names = [name for name in synthetic.names(actors=actors, clips=clips) if name.split("/")[0] in chosen]
-    _remove_others(raw, keep={*names, STAMP} if stamp.exists() and stamp.read_text() == text else set())
+    _remove_others(raw, keep={*names, STAMP} if as_before else set())
     files.write_text(stamp, text)
     missing = [raw / name for name in names if not (raw / name).exists()]
     for path, died in parallel.each(
@@ -94,24 +95,31 @@ def official(
 
     The videos are those below `path`; without it, of `archive` (a file or address), or of the publisher's archive.
     `lists` is a folder, an archive or an address. Raises `UserError` listing the videos that are not there, unless
-    `partial`.
+    `partial`; and naming the setting, before anything is fetched, where nothing is at a path.
     """
     from src.datasets import hmdb51, ucf101
     from src.datasets import official as lists_of
 
     dataset = {"ucf101": ucf101, "hmdb51": hmdb51}[name]
     publisher = dataset.PUBLISHER
-    videos = archive or publisher.videos
-    if path is None:
-        downloads.check(videos, size=publisher.archive_bytes, unpacked=publisher.unpacked_bytes)
-    clips = dataset.clips(downloads.folder(lists or publisher.lists, setting="dataset.lists", unpacked=LISTS_BYTES))
+    lists = lists or publisher.lists
+    videos = None if path else archive or publisher.videos
+    settings = {"setting": "dataset.archive", "unpacked": publisher.unpacked_bytes, "nested": publisher.nested}
+    if videos:
+        downloads.check(videos, size=publisher.archive_bytes, **settings)
+    elif not path.is_dir():
+        wrong = "is a file; an archive is for dataset.archive" if path.exists() else "does not exist"
+        raise UserError(f"dataset.path: {path} {wrong}")
+    downloads.check(lists, setting="dataset.lists", size=LISTS_BYTES, unpacked=LISTS_BYTES)
+    clips = dataset.clips(downloads.folder(lists, setting="dataset.lists", unpacked=LISTS_BYTES))
     chosen = _chosen({clip.label for clip in clips}, classes)
     clips = [clip for clip in clips if clip.label in chosen]
-    source = {"dataset": name, "path": str(path)}
-    if path is None:
-        settings = {"unpacked": publisher.unpacked_bytes, "nested": publisher.nested, "sha256": sha256}
-        path = downloads.folder(videos, setting="dataset.archive", **settings)
-        source = {"dataset": name} | downloads.source(videos)
+    source = {"dataset": name}
+    if videos:
+        path = downloads.folder(videos, sha256=sha256, **settings)
+    else:
+        source["path"] = str(path)
+    source |= downloads.source(videos, lists=lists)
     found, missing, unlisted = lists_of.locate(clips, path)
     listing = raw.parent / "missing.txt"
     listing.unlink(missing_ok=True)
@@ -119,8 +127,12 @@ def official(
         files.write_text(listing, "".join(f"{video}\n" for video in missing))
         text = f"{path}: {lists_of.describe_missing(clips, missing)}\nall of them: {listing}"
         if not partial:
-            raise UserError(f"{text}\nto go on without them, on purpose: dataset.partial: true")
+            way_out = "to go on without them, on purpose: dataset.partial: true"
+            if videos and downloads.is_ours(path):
+                way_out = f"remove {path} and it is unpacked again; where the archive itself lacks them, {way_out}"
+            raise UserError(f"{text}\n{way_out}")
         print(f"note: {text}", file=sys.stderr)
+        source["missing"] = len(missing)
     if unlisted and not classes:
         print(f"note: {len(unlisted)} videos that no official list names are left out, e.g. {unlisted[0]}")
     _link(raw, found)
@@ -162,8 +174,7 @@ def _remove_others(raw: Path, *, keep: set[str]) -> None:
     from src.datasets import synthetic
 
     stamp = raw / STAMP
-    # An empty one is what a full disk left.
-    drawn = stamp.exists() and (not stamp.read_text() or json.loads(stamp.read_text())["dataset"] == "synthetic")
+    drawn = _says_drawn(stamp)
     for path in sorted(raw.rglob("*"), key=lambda path: path.name == STAMP):  # last, as it says what may be removed
         if (path.is_dir() and not path.is_symlink()) or path.relative_to(raw).as_posix() in keep:
             continue
@@ -174,6 +185,16 @@ def _remove_others(raw: Path, *, keep: set[str]) -> None:
     for path in sorted(raw.rglob("*"), reverse=True):
         if path.is_dir() and not any(path.iterdir()):
             path.rmdir()
+
+
+def _says_drawn(stamp: Path) -> bool:
+    """Whether the files beside the note `stamp` were drawn; so they are if a full disk or a power cut spoilt it."""
+    if not stamp.exists():
+        return False
+    try:
+        return json.loads(stamp.read_bytes())["dataset"] == "synthetic"
+    except (ValueError, KeyError, TypeError):
+        return True
 
 
 def main() -> None:

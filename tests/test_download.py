@@ -170,10 +170,11 @@ def test_fewer_actors_leave_only_theirs(raw, quick):
     assert contents(raw).keys() == {row["video"] for row in rows} | {"source.json"}
 
 
-def test_what_an_interrupted_drawing_left_is_cleared(raw, quick):
+@pytest.mark.parametrize("left", [b"", b"{", b"\xff\x00", b"[]", b"{}"])  # of a full disk or a power cut
+def test_what_an_interrupted_drawing_left_is_cleared(raw, quick, left):
     draw(raw)
     (raw / "Walk" / ".v_Walk_g01_c01.123").write_text("half")
-    (raw / "source.json").write_text("")  # the disk was full
+    (raw / "source.json").write_bytes(left)
     draw(raw)
     assert json.loads((raw / "source.json").read_text())["seed"] == 1
     assert not list(raw.rglob(".*"))
@@ -254,6 +255,7 @@ def test_what_is_missing_is_listed_and_accepted_only_on_purpose(raw, tree, lists
 
     rows = fetch(raw, tree, lists, partial=True)
     assert len(rows) == 270
+    assert json.loads((raw / "source.json").read_text())["missing"] == 13050
     said = capsys.readouterr()
     assert "13050 of 13320 clips are missing:" in said.err
     assert "v_Surfing_g99_c01.avi" in said.out

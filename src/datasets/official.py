@@ -10,6 +10,7 @@ from pathlib import Path
 
 from src.command import UserError
 from src.datasets.folder import VIDEO
+from src.paths import DOWNLOADS
 
 
 @dataclass(frozen=True)
@@ -64,7 +65,12 @@ def find(folder: Path, names: Iterable[str]) -> dict[str, Path]:
             raise UserError(f"{found[path.name]} and {path}: the same list twice; remove one")
     if missing := sorted(wanted - found.keys()):
         others = f" and {len(missing) - 1} more" if len(missing) > 1 else ""
-        raise UserError(f"{folder}: no {missing[0]}{others}; unpack the publisher's archive of lists there")
+        way_out = "unpack the publisher's archive of lists there"
+        if folder.parent == DOWNLOADS:
+            way_out = (
+                "remove this folder and it is unpacked again, or set dataset.lists to an archive that has them all"
+            )
+        raise UserError(f"{folder}: no {missing[0]}{others}; {way_out}")
     return found
 
 

@@ -49,6 +49,7 @@ def unpack(archive: Path, target: Path, *, limit: int, nested: bool = False) -> 
                 readers.append(_open(archives / member.path))
                 members += _placed(readers[-1].members, member.path.with_suffix(""))
         _fill(begun, readers, members, limit=limit)
+        os.sync()  # all its files, before the name that says they are whole
         begun.rename(target)
     if archives.exists():
         shutil.rmtree(archives)

@@ -1,23 +1,31 @@
 """A folder, an archive on disk or an address → a folder with what is in it, unpacked once.
 
-Archives come to DOWNLOADS/HOST/PATH; what is in them to DOWNLOADS/NAME-HASH, so that another archive of the same name
-never passes for the first. The hash of each is compared with the one of its first use (data/checksums.txt).
+Archives come to DOWNLOADS/HOST/HASH/NAME; what is in them to DOWNLOADS/NAME-HASH, so that another archive of the same
+name never passes for the first. The first hash is of the address, the second of the archive, which is compared with
+the one of its first use (data/checksums.txt).
 """
 
 from __future__ import annotations
 
+import fcntl
 import functools
+import glob
 import hashlib
 import json
+import re
 import shutil
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from urllib.parse import unquote, urlsplit
 
 from src import files, paths
 from src.command import UserError
 from src.fetching import archive, rar
+from src.fetching.address import below, file_name, identity, is_address, shown, unique_name
 from src.fetching.fetch import fetch
+from src.fetching.part import tls_of, weakest
 
 Record = dict[str, str | int]
 
@@ -34,24 +42,19 @@ class Downloads:
     ca_bundle: Path | None = None
     insecure: bool = False
 
-    def check(self, place: str, *, size: int, unpacked: int) -> None:
-        """Raise `UserError` if `place` cannot be unpacked here, or the disk has no room for it.
+    def check(self, place: str, *, setting: str, size: int, unpacked: int, nested: bool = False) -> None:
+        """Raise `UserError`, naming `setting`, if `place` is not there, cannot be unpacked, or the disk has no room.
 
-        To be asked before the first byte is fetched: about `size` bytes, which hold `unpacked`.
+        To be asked before the first byte is fetched: about `size` bytes, which hold `unpacked`; if they are `nested`,
+        the archives in it take as much again while they are unpacked.
         """
-        if self._known(place) is not None or _path(place).is_dir():
+        if _is_folder(place, setting=setting) or self._known(place) is not None:
             return
         rar.require_unpacker(place)
-        here = (
-            0 if not _is_address(place) else sum(path.stat().st_size for path in self._partial(place) if path.exists())
-        )
-        need = unpacked + (max(size - here, 0) if _is_address(place) else 0)
-        self.root.mkdir(parents=True, exist_ok=True)
-        if (free := shutil.disk_usage(self.root).free) < need:
-            raise UserError(
-                f"{self.root}: {place} needs about {need / 1e9:.1f} GB there, and {free / 1e9:.1f} GB are free; "
-                "make room, or make data/downloads a link to a larger disk"
-            )
+        self._first_hashes()  # or what is wrong with them
+        with self._locked():  # what another process unpacks comes and goes while it is counted
+            if self._known(place) is None:
+                self._check_room(place, size=size, unpacked=_room(unpacked, nested))
 
     def folder(
         self, place: str, *, setting: str, unpacked: int, sha256: str | None = None, nested: bool = False
@@ -59,38 +62,76 @@ class Downloads:
         """The folder `place`, or the one into which the archive `place` (a file or an address) has been unpacked.
 
         `unpacked` is about how many bytes it holds; `sha256` is what the archive's hash must be; `nested`: archives in
-        it are unpacked too. Raises `UserError`, naming `setting`, if there is nothing, or it is not what it was.
+        it are unpacked too. Raises `UserError`, naming `setting`, if there is nothing, or it is not what it was. Of
+        several processes, one does the work and the others wait for it.
         """
-        path = _path(place)
-        if not _is_address(place) and path.is_dir():
-            return path
-        known = self._known(place)
-        if known and sha256 in (None, known["sha256"]):
-            return self._tree(place, known["sha256"])
-        accept = functools.partial(
-            self._accept, place=place, setting=setting, sha256=sha256, limit=HEADROOM * unpacked, nested=nested
-        )
-        if not _is_address(place):
-            if not path.exists():
-                raise UserError(f"{setting}: {place} does not exist")
-            accept(path)
-        elif (target := self._partial(place)[0]).exists():
-            accept(target)
-        else:
-            fetch(place, target, check=accept, room=unpacked, ca_bundle=self.ca_bundle, insecure=self.insecure)
-        return self._tree(place, self._records()[place]["sha256"])
+        if _is_folder(place, setting=setting):
+            return _path(place)
+        if tree := self._right_tree(place, sha256):
+            return tree
+        with self._locked():
+            if tree := self._right_tree(place, sha256):  # by another process, in the meantime
+                return tree
+            limit = HEADROOM * unpacked
+            accept = functools.partial(
+                self._accept, place=place, setting=setting, sha256=sha256, limit=limit, nested=nested
+            )
+            target = below(self.root, place) if is_address(place) else _path(place)
+            if target.exists():
+                accept(target)
+            else:
+                room = _room(unpacked, nested)
+                fetch(place, target, check=accept, room=room, ca_bundle=self.ca_bundle, insecure=self.insecure)
+            return self._tree(place, self._records()[_key(place)]["sha256"])
 
-    def source(self, place: str) -> dict[str, str]:
-        """Of the archive `place`, for the record: its hash, and whether its server's identity was verified."""
-        known = self._records().get(place, {})
-        return {"archive": place} | {key: known[key] for key in ("sha256", "tls") if key in known}
+    def is_ours(self, folder: Path) -> bool:
+        """Whether `folder` is one that `folder()` made: removed, it is unpacked again."""
+        return folder.parent == self.root
+
+    def source(self, archive: str | None, *, lists: str) -> dict[str, str]:
+        """For the record: where the archive of videos is from, its hash, and whether the servers were verified.
+
+        Where the videos came from one server and the lists from another, what is said is true of both.
+        """
+        records = self._records()
+        used = {place: records.get(_key(place), {}) for place in (archive, lists) if place}
+        source = {}
+        if archive:
+            source = {"archive": shown(archive)} | {k: v for k, v in used[archive].items() if k == "sha256"}
+        if tls := [record["tls"] for record in used.values() if "tls" in record]:
+            source["tls"] = weakest(tls)
+        return source
+
+    @contextmanager
+    def _locked(self) -> Iterator[None]:
+        """What is below `root`, and the checksums, are this process's alone, however it ends."""
+        self.root.mkdir(parents=True, exist_ok=True)
+        with (self.root / ".lock").open("a") as lock:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                print(f"note: another process is at work in {self.root}; waiting for it", file=sys.stderr)
+                fcntl.flock(lock, fcntl.LOCK_EX)
+            yield
+
+    def _check_room(self, place: str, *, size: int, unpacked: int) -> None:
+        begun = self.root.glob(f".{glob.escape(self._tree(place, '').name)}*")
+        need = max(unpacked - _size(*begun), 0)
+        if is_address(place):
+            target = below(self.root, place)
+            need += max(size - _size(target, target.with_name(f"{target.name}.part")), 0)
+        if (free := shutil.disk_usage(self.root).free) < need:
+            raise UserError(
+                f"{self.root}: {shown(place)} needs about {need / 1e9:.1f} GB there, and {free / 1e9:.1f} GB are free; "
+                "make room, or make data/downloads a link to a larger disk"
+            )
 
     def _accept(self, file: Path, *, place: str, setting: str, sha256: str | None, limit: int, nested: bool) -> None:
         """Compare, unpack and record the archive `file`."""
         with file.open("rb") as content:
             digest = hashlib.file_digest(content, "sha256").hexdigest()
-        name = _name(place)
-        again = "remove it and it is fetched again" if _is_address(place) else "give another file"
+        name = unique_name(place)
+        again = "remove it and it is fetched again" if is_address(place) else "give another file"
         if sha256 is not None and digest != sha256:
             raise UserError(f"dataset.sha256: {file} has the hash {digest}, not {sha256}; {again}")
         first = self._first_hashes().get(name, digest)
@@ -100,56 +141,81 @@ class Downloads:
                 f"or if you trust this one, remove the line of {name} from {self.checksums}"
             )
         archive.unpack(file, self._tree(place, digest), limit=limit, nested=nested)
-        tls = {}
-        if _is_address(place):
-            tls = {"tls": "none" if place.startswith("http:") else "switched off" if self.insecure else "verified"}
         seen = file.stat()
-        record = {"sha256": digest, "size": seen.st_size, "mtime_ns": seen.st_mtime_ns} | tls
-        files.write_text(self.root / "records.json", json.dumps(self._records() | {place: record}, indent=1) + "\n")
+        record = {"sha256": digest, "size": seen.st_size, "mtime_ns": seen.st_mtime_ns}
+        record |= {"tls": tls_of(file)} if is_address(place) else {}
+        records = self._records() | {_key(place): record}
+        files.write_bytes(self.root / "records.json", json.dumps(records, indent=1).encode())
         hashes = sorted((self._first_hashes() | {name: digest}).items())
-        files.write_text(self.checksums, "".join(f"{digest}  {name}\n" for name, digest in hashes))
+        files.write_bytes(self.checksums, "".join(f"{digest}  {name}\n" for name, digest in hashes).encode())
+
+    def _right_tree(self, place: str, sha256: str | None) -> Path | None:
+        known = self._known(place)
+        return self._tree(place, known["sha256"]) if known and sha256 in (None, known["sha256"]) else None
 
     def _known(self, place: str) -> Record | None:
         """The record of `place` if it is still unpacked and, being a file, is the one that was."""
-        known = self._records().get(place)
+        known = self._records().get(_key(place))
         if known is None or not self._tree(place, known["sha256"]).exists():
             return None
-        if not _is_address(place):
-            if not _path(place).exists():
-                return None
+        if not is_address(place):
             seen = _path(place).stat()
             if (seen.st_size, seen.st_mtime_ns) != (known["size"], known["mtime_ns"]):
                 return None
         return known
 
     def _records(self) -> dict[str, Record]:
-        path = self.root / "records.json"
-        return json.loads(path.read_text()) if path.exists() else {}
+        try:
+            records = json.loads((self.root / "records.json").read_bytes())
+        except (FileNotFoundError, ValueError):  # none yet, or what a power cut left: then it is all looked at again
+            return {}
+        return records if isinstance(records, dict) else {}
 
     def _first_hashes(self) -> dict[str, str]:
+        """Name → hash. Raises `UserError` with file and line where it is something else."""
+        hashes: dict[str, str] = {}
         if not self.checksums.exists():
-            return {}
-        lines = (line.split(maxsplit=1) for line in self.checksums.read_text().splitlines() if line.strip())
-        return {name: digest for digest, name in lines}
+            return hashes
+        text = self.checksums.read_text(encoding="utf-8", errors="backslashreplace")
+        for number, line in enumerate(text.splitlines(), start=1):
+            if not line.strip():
+                continue
+            match = re.fullmatch(r"([0-9a-f]{64}) +(\S.*?)\s*", line)
+            if not match or hashes.setdefault(match[2], match[1]) != match[1]:
+                raise UserError(
+                    f"{self.checksums}: line {number}: {line!r} is not the one HASH  NAME of an archive; mend or "
+                    "remove the line, and the archive is taken as it then is"
+                )
+        return hashes
 
     def _tree(self, place: str, digest: str) -> Path:
-        return self.root / f"{Path(_name(place)).stem}-{digest[:12]}"
-
-    def _partial(self, place: str) -> tuple[Path, Path]:
-        """Where the archive of an address goes, whole and while it grows."""
-        parts = urlsplit(place)
-        folders = [part for part in unquote(parts.path).split("/") if part not in ("", ".", "..")]
-        target = self.root.joinpath(parts.netloc.replace(":", "_"), *folders)
-        return target, target.with_name(f"{target.name}.part")
-
-
-def _is_address(place: str) -> bool:
-    return "://" in place
+        return self.root / f"{Path(file_name(place)).stem}-{digest[:12]}"
 
 
 def _path(place: str) -> Path:
     return paths.MAIN / Path(place).expanduser()
 
 
-def _name(place: str) -> str:
-    return Path(unquote(urlsplit(place).path) if _is_address(place) else place).name
+def _is_folder(place: str, *, setting: str) -> bool:
+    """Whether it is one, and no archive. Raises `UserError` if it is a path at which there is nothing."""
+    if is_address(place):
+        return False
+    if not _path(place).exists():
+        raise UserError(f"{setting}: {place} does not exist")
+    return _path(place).is_dir()
+
+
+def _key(place: str) -> str:
+    """What stands for `place` in the records, where no password belongs."""
+    return identity(place) if is_address(place) else place
+
+
+def _room(unpacked: int, nested: bool) -> int:
+    """Bytes on the disk while an archive of so many is unpacked: the archives in it are there beside the videos."""
+    return unpacked * (2 if nested else 1)
+
+
+def _size(*roots: Path) -> int:
+    """Bytes of the files at and below these paths that are there."""
+    every = (file for root in roots for file in (root, *root.rglob("*")))
+    return sum(file.stat().st_size for file in every if file.is_file() and not file.is_symlink())

@@ -1,13 +1,13 @@
 """An address on the web → a whole, checked file on the disk, through drops, restarts and servers that misbehave.
 
-What has come so far is TARGET.part (src/fetching/part.py); what came whole and failed its check, TARGET.damaged.
+What has come so far is TARGET.part (src/fetching/part.py); what came whole and failed its check, TARGET.damaged. How
+far it was verified who sent the file stays in TARGET.json.
 """
 
 from __future__ import annotations
 
 import functools
 import http.client
-import math
 import re
 import shutil
 import ssl
@@ -26,6 +26,7 @@ from urllib.parse import urlsplit
 from tqdm import tqdm
 
 from src.command import UserError
+from src.fetching.address import is_secure, shown
 from src.fetching.part import Part, Version, part_of
 
 if TYPE_CHECKING:
@@ -39,7 +40,9 @@ FIRST_WAIT = 1.0  # seconds before the second of them, doubled each time and jit
 LONGEST_WAIT = 60.0  # seconds, also where the server asks for more
 TIMEOUT = (30.0, 60.0)  # seconds to connect, and from one byte to the next
 BLOCK = 256 * 1024  # bytes, at most, from one look at the progress bar to the next
+MISFITS = 2  # replies in a row that do not go on where asked to, and then the whole file is asked for
 
+CHANGED = "the file on the server has changed"
 ELSEWHERE = "dataset.archive and dataset.lists take another address, or a file that is on this disk already"
 
 
@@ -79,7 +82,8 @@ def fetch(
     if insecure and ca_bundle:
         raise UserError("dataset.insecure switches off what dataset.ca_bundle is for; set one of the two")
     target.parent.mkdir(parents=True, exist_ok=True)
-    with part_of(target, url) as part:
+    tls = "none" if not is_secure(url) else "switched off" if insecure else "verified"
+    with part_of(target, url, tls) as part:
         if not part.whole:
             with _connected(url, ca_bundle=ca_bundle, insecure=insecure) as get:
                 _until_whole(part, get, room=room)
@@ -92,8 +96,7 @@ def fetch(
             part.record.unlink()
             print(f"note: what came is kept as {damaged}; the next call starts again", file=sys.stderr)
             raise
-        part.path.replace(target)
-        part.record.unlink()
+        part.becomes(target)
 
 
 @contextmanager
@@ -166,7 +169,7 @@ def _until_whole(part: Part, get: Get, *, room: int) -> None:
     except _RetryableError as last:
         then = "starts again" if part.unusable else "goes on from there"
         raise UserError(
-            f"{part.url}: {last}, and {TRIES} tries in a row brought nothing; {part.size:,} bytes are kept in "
+            f"{shown(part.url)}: {last}, and {TRIES} tries in a row brought nothing; {part.size:,} bytes are kept in "
             f"{part.path} and the same command {then}; {ELSEWHERE}"
         ) from last
 
@@ -175,9 +178,9 @@ def _ask(part: Part, get: Get, *, room: int) -> None:
     """One request; returns with the file whole. Raises `_RetryableError` where another may bring more."""
     part.to_beat = max(part.to_beat, part.size)
     if why := part.unusable:
-        part.restart(why)
+        part.cut(0, why)
     headers = {"Accept-Encoding": "identity"}
-    if part.size:
+    if part.size and part.misfits < MISFITS:
         headers["Range"] = f"bytes={part.size}-"
         if part.version.validator:
             headers["If-Range"] = part.version.validator
@@ -185,9 +188,7 @@ def _ask(part: Part, get: Get, *, room: int) -> None:
         if _is_the_end(part, response):
             part.belongs_to(replace(part.version, length=part.size))
             return
-        part.belongs_to(_continued(part, response))
-        _check_room(part, room)
-        _take(part, response)
+        _take(part, response, start=_start(part, response), room=room)
 
 
 def _answer(url: str, get: Get, headers: dict[str, str]) -> Response:
@@ -209,10 +210,12 @@ def _answer(url: str, get: Get, headers: dict[str, str]) -> Response:
             ) from None
         raise _RetryableError(f"no answer: {_in_words(cause)}") from error
     except OSError as error:  # as are all others of requests, and a bundle of the environment that is not there
-        raise UserError(f"{url}: {_in_words(error)}; {ELSEWHERE}") from None
-    if url.startswith("https:") and response.url.startswith("http:"):
+        raise UserError(f"{shown(url)}: {_in_words(error)}; {ELSEWHERE}") from None
+    if is_secure(url) and not is_secure(response.url):
         response.close()
-        raise UserError(f"{url}: the server leads to {response.url}, where anyone could answer; {ELSEWHERE}")
+        raise UserError(
+            f"{shown(url)}: the server leads to {shown(response.url)}, where anyone could answer; {ELSEWHERE}"
+        )
     status = response.status_code
     if status in (200, 206) or (status == 416 and "Range" in headers):
         return response
@@ -220,51 +223,65 @@ def _answer(url: str, get: Get, headers: dict[str, str]) -> Response:
     said = f"the server answers {status} {response.reason}".rstrip()
     if status in (408, 429) or status >= 500:
         raise _RetryableError(said, wait=_retry_after(response))
-    raise UserError(f"{url}: {said}; {ELSEWHERE}")
+    raise UserError(f"{shown(url)}: {said}; {ELSEWHERE}")
 
 
 def _is_the_end(part: Part, response: Response) -> bool:
     """Whether nothing was left to send: the file's length was not known, and the last reply broke off after it."""
     if response.status_code != 416:
         return False
-    offered = _offered(part.url, response)
+    offered = _offered(response)
     if offered.length == part.size and not part.version.differs(offered):
         return True
-    part.restart("the file on the server ends before it")
+    _drop_if_changed(part, offered)
+    part.misfits += 1
     raise _RetryableError("the server has nothing from there on")
 
 
-def _continued(part: Part, response: Response) -> Version:
-    """The version that the reply's first byte belongs to, at the end of `part`; what does not fit it is dropped."""
-    offered = _offered(part.url, response)
-    changed = part.version is not None and part.version.differs(offered)
-    why = "the file on the server has changed" if changed else "the server does not go on where it is asked to"
+def _start(part: Part, response: Response) -> int:
+    """The byte of the file that the reply begins with: the first, or the one after the part.
+
+    What is certainly of another file is dropped, and nothing else ever is. Raises `_RetryableError` for a reply that
+    does not fit what is there.
+    """
+    offered = _offered(response)
     if response.status_code == 200:
         # A network that wants a login answers in everybody's name; that must not cost what is there.
         is_page = "html" in response.headers.get("Content-Type", "")
-        if part.version is not None and is_page and (changed or offered == Version(part.url)):
+        if part.version is not None and is_page and (part.version.differs(offered) or offered == Version()):
             raise _RetryableError("a web page came instead of the file")
-        part.restart(why)
-        return offered
+        _drop_if_changed(part, offered)
+        return 0
     first = re.match(r"bytes (\d+)-", response.headers.get("Content-Range", ""))
     fits = part.version is not None and first is not None and int(first[1]) == part.size and not _is_encoded(response)
-    if changed or not fits or (part.version.validator is None and offered.length is None):
-        part.restart(why)
-        raise _RetryableError(why)
+    if _drop_if_changed(part, offered):
+        raise _RetryableError(CHANGED)
+    if not fits or (part.version.validator is None and offered.length is None):
+        part.misfits += 1
+        raise _RetryableError("the server does not go on where it is asked to")
     part.to_beat = part.size
-    return replace(part.version, length=offered.length if part.version.length is None else part.version.length)
+    part.misfits = 0
+    return part.size
 
 
-def _offered(url: str, response: Response) -> Version:
+def _drop_if_changed(part: Part, offered: Version) -> bool:
+    """Drop what is there if it is certainly not of the file that the server has now. Returns whether it was."""
+    too_long = offered.length is not None and part.size > offered.length
+    if changed := part.version is not None and (too_long or part.version.differs(offered)):
+        part.cut(0, CHANGED)
+    return changed
+
+
+def _offered(response: Response) -> Version:
     """What the reply says of the whole file."""
     if response.status_code != 200:
         total = re.search(r"/(\d+)$", response.headers.get("Content-Range", ""))
         length = int(total[1]) if total else None
     elif _is_encoded(response):
-        return Version(url)  # all else is about the encoded bytes
+        return Version()  # all else is about the encoded bytes
     else:
         length = response.raw.length_remaining
-    return Version(url, response.headers.get("ETag"), response.headers.get("Last-Modified"), length)
+    return Version(response.headers.get("ETag"), response.headers.get("Last-Modified"), length)
 
 
 def _is_encoded(response: Response) -> bool:
@@ -273,8 +290,7 @@ def _is_encoded(response: Response) -> bool:
     return any(coding.strip() in response.raw.CONTENT_DECODERS for coding in codings)
 
 
-def _check_room(part: Part, room: int) -> None:
-    length = part.version.length
+def _check_room(part: Part, length: int | None, room: int) -> None:
     needed = room + (length - part.size if length is not None else 0)
     free = shutil.disk_usage(part.path.parent).free
     if needed > free:
@@ -284,26 +300,49 @@ def _check_room(part: Part, room: int) -> None:
         )
 
 
-def _take(part: Part, response: Response) -> None:
-    """Append the reply's body to the part, each byte as it comes, and nothing beyond the file's length."""
+def _take(part: Part, response: Response, *, start: int, room: int) -> None:
+    """Append what the reply's body, from byte `start` of the file on, has beyond the part, each byte as it comes.
+
+    What the part has already is compared; where it differs, it was of another file, and the reply's bytes take over.
+    """
     from urllib3.exceptions import HTTPError
 
-    length, decode = part.version.length, _is_encoded(response)
-    left = math.inf if length is None else length - part.size
-    bar = tqdm(total=length, initial=part.size, desc=part.path.stem, unit="B", unit_scale=True, disable=None)
+    offered, had, decode = _offered(response), part.size, _is_encoded(response)
+    version = part.version if had else offered
+    version = replace(version, length=offered.length if version.length is None else version.length)
+    _check_room(part, version.length, room)
+    if not (comparing := start < had):
+        part.belongs_to(version)
+    bar = tqdm(total=version.length, initial=start, desc=part.path.stem, unit="B", unit_scale=True, disable=None)
     try:
         with bar:
             # Not iter_content: it holds a block back until it is full, and loses it where the connection breaks.
-            while left > 0 and (block := response.raw.read1(min(BLOCK, left), decode_content=decode)):
-                part.file.write(block)
-                left -= len(block)
+            while (most := _at_most(version.length, start)) and (
+                block := response.raw.read1(most, decode_content=decode)
+            ):
+                if comparing:
+                    there = part.read(start, len(block))
+                    if not block.startswith(there):
+                        had = start + next(i for i, (a, b) in enumerate(zip(there, block, strict=False)) if a != b)
+                        part.cut(had, CHANGED)
+                        version = offered
+                    if start + len(block) > had:
+                        part.belongs_to(version)
+                        comparing = False
+                part.file.write(block[max(had - start, 0) :])
+                start += len(block)
                 bar.update(len(block))
     except HTTPError as error:
         raise _RetryableError(f"the connection broke: {_in_words(_cause(error))}") from error
-    if length is None:
-        part.belongs_to(replace(part.version, length=part.size))
-    elif left:
-        raise _RetryableError(f"the reply ended {left:,} bytes early")
+    end = max(start, had) if version.length is None else version.length
+    if start != end:
+        raise _RetryableError(f"the reply ended {end - start:,} bytes early")
+    part.belongs_to(replace(version, length=end))
+
+
+def _at_most(length: int | None, start: int) -> int:
+    """Bytes to read in one go: none beyond the file's length."""
+    return BLOCK if length is None else max(min(BLOCK, length - start), 0)
 
 
 def _retry_after(response: Response) -> float:
@@ -328,7 +367,7 @@ def _cause(error: BaseException) -> BaseException:
 
 
 def _in_words(error: BaseException) -> str:
-    """The error in one line."""
+    """The error in one line, with no more of an address than may be shown."""
     if isinstance(error, http.client.IncompleteRead):
         return "closed in mid-reply"
-    return " ".join(str(error).split())
+    return re.sub(r"\w+://[^\s'\"]+", lambda url: shown(url[0]), " ".join(str(error).split()))

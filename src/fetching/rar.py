@@ -23,6 +23,7 @@ import rarfile
 from tqdm import tqdm
 
 from src.command import UserError
+from src.fetching.address import shown
 from src.fetching.fetch import DamagedError
 from src.fetching.members import CHUNK, LONGEST_NAME, WRONG, Member, progress, write
 
@@ -68,7 +69,7 @@ INSTALL = "install one (Debian, Ubuntu: apt install unar libarchive-tools; macOS
 def require_unpacker(name: str) -> None:
     """Raise `UserError` if `name`, a file name or an address, is that of a RAR and no program here unpacks RAR."""
     if re.search(r"\.rar($|[?#])", name, re.IGNORECASE) and not any(tool.is_here() for tool in TOOLS):
-        raise UserError(f"{name}: no program here unpacks RAR; {INSTALL}")
+        raise UserError(f"{shown(name)}: no program here unpacks RAR; {INSTALL}")
 
 
 class Rar:

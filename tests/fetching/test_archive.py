@@ -235,13 +235,15 @@ def test_modes_are_those_of_any_new_file(put, tmp_path):
 # Which tool
 
 
-@pytest.mark.parametrize("name", ["UCF101.rar", "https://example.org/a/UCF101.RAR", "https://example.org/a.rar?v=1#x"])
+@pytest.mark.parametrize(
+    "name", ["UCF101.rar", "https://example.org/a/UCF101.RAR", "https://u:p@example.org/a.rar?v=1#x"]
+)
 def test_without_a_tool_a_rar_is_refused_before_it_is_fetched(name, only):
     only()
     with pytest.raises(UserError) as raised:
         require_unpacker(name)
     assert str(raised.value) == (
-        f"{name}: no program here unpacks RAR; "
+        f"{name.replace('u:p@', '').partition('?')[0]}: no program here unpacks RAR; "
         "install one (Debian, Ubuntu: apt install unar libarchive-tools; macOS: brew install unar)"
     )
 
@@ -420,6 +422,15 @@ def test_progress_is_in_bytes(monkeypatch, only, tmp_path):
     unpack(RAR5, tmp_path / "out", limit=10**6)
     assert "unpacking libarchive_test_read_format_rar5_multiple_files.rar: 100%" in terminal.getvalue()
     assert "16.4k/16.4k" in terminal.getvalue()
+
+
+def test_every_byte_is_on_the_disk_before_the_folder_gets_its_name(put, monkeypatch):
+    seen = []
+    path = put(packed(zipped, {"a.avi": b"a", "Run/b.avi": b"b"}))
+    monkeypatch.setattr(os, "sync", lambda: seen.append(sorted(entry.name for entry in path.parent.iterdir())))
+    out = unpacked(path)
+    assert seen == [[f".{out.name}.unpacking", path.name]]
+    assert files(out) == {"a.avi": b"a", "Run/b.avi": b"b"}
 
 
 def test_a_target_that_is_there_is_left_alone(tmp_path):

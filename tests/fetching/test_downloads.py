@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import io
 import json
@@ -11,6 +12,7 @@ import signal
 import sys
 import time
 import zipfile
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -20,6 +22,7 @@ import trustme
 from src import tables
 from src.command import UserError
 from src.datasets import hmdb51
+from src.fetching.address import below
 from src.fetching.downloads import Downloads
 from tests.bare_checkout import bare_checkout
 from tests.conftest import Checkout
@@ -99,7 +102,8 @@ def test_a_killed_download_goes_on_with_the_next_run(checkout, lists):
         half = len(VIDEOS) // 2
         server.replies = [Reply(stall_after=half)]
         run = command(f"dataset.archive={server.root}/UCF101.rar", local_lists(checkout, lists))
-        part = checkout.path / "data" / "downloads" / host(server) / "UCF101.rar.part"
+        target = below(checkout.path / "data" / "downloads", f"{server.root}/UCF101.rar")
+        part = target.with_name("UCF101.rar.part")
         with checkout.start(*run) as running:
             end = time.monotonic() + 60
             while not (part.exists() and part.stat().st_size == half):
@@ -130,6 +134,91 @@ def test_hmdb51_comes_as_archives_in_an_archive(checkout, tmp_path):
     assert {part: parts.count(part) for part in set(parts)} == {"train": 3570, "test": 1530, "none": 1666}
 
 
+def test_addresses_that_differ_in_their_query_alone_are_two_files(checkout, lists):
+    with Server(File(lists)) as server:
+        server.replies = [Reply(), Reply(file=File(VIDEOS))]
+        root = server.root.replace("//", "//user:secret@")
+        places = (f"dataset.archive={root}/get?file=UCF101.rar", f"dataset.lists={root}/get?file=lists.zip&sig=secret")
+        done = checkout.run(*command(*places))
+        again = checkout.run(*command(*places))
+        assert done.stdout == again.stdout == "data/raw: 271 videos of 2 classes in 50 groups\n"
+        assert len(server.requests) == 2
+        assert server.requests[1].headers["authorization"] == "Basic dXNlcjpzZWNyZXQ="
+    data = checkout.path / "data"
+    source = json.loads((data / "raw" / "source.json").read_text())
+    assert source == {"dataset": "ucf101", "archive": f"{server.root}/get", "sha256": HASH, "tls": "none"}
+    noted = [path for path in data.rglob("*") if path.suffix in (".json", ".txt") and not path.is_symlink()]
+    assert all("secret" not in f"{path} {path.read_text()}" for path in noted)
+
+
+def test_two_at_once_do_the_work_once(tmp_path, capsys):
+    downloads = Downloads(tmp_path / "downloads", tmp_path / "checksums.txt")
+    with Server(File(VIDEOS)) as server, ThreadPoolExecutor(2) as both:
+        server.replies = [Reply(drop_after=1000)]  # and so one waits a second before it goes on
+        settings = {"setting": "dataset.archive", "unpacked": 100_000}
+        trees = list(both.map(lambda _: downloads.folder(f"{server.root}/UCF101.rar", **settings), range(2)))
+        assert server.ranges == [None, "bytes=1000-"]
+    assert trees[0] == trees[1]
+    assert len(list(trees[0].rglob("*.avi"))) == 271
+    waiting = f"note: another process is at work in {tmp_path / 'downloads'}; waiting for it\n"
+    assert capsys.readouterr().err.count(waiting) == 1
+
+
+def test_no_room_is_asked_for_what_another_process_unpacks_in_the_meantime(tmp_path, capsys):
+    downloads = Downloads(tmp_path / "downloads", tmp_path / "checksums.txt")
+    (tmp_path / "some.rar").write_bytes(rar4(Entry("a.avi", b"one")))
+    tree = downloads.folder(str(tmp_path / "some.rar"), setting="dataset.archive", unpacked=1000)
+    begun = tree.rename(tmp_path / "begun")
+    settings = {"setting": "dataset.archive", "size": 1, "unpacked": 10**18}
+    with (tmp_path / "downloads" / ".lock").open("a") as lock, ThreadPoolExecutor(1) as other:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        checked = other.submit(downloads.check, str(tmp_path / "some.rar"), **settings)
+        end = time.monotonic() + 30
+        while "waiting for it" not in capsys.readouterr().err:
+            assert time.monotonic() < end, "it does not wait"
+            time.sleep(0.01)
+        begun.rename(tree)
+        fcntl.flock(lock, fcntl.LOCK_UN)
+        assert checked.result(30) is None
+
+
+def test_a_process_waits_for_another_that_unpacks_something_else(checkout, lists):
+    (checkout.path / "mine.rar").write_bytes(VIDEOS)
+    downloads = checkout.path / "data" / "downloads"
+    downloads.mkdir(parents=True)
+    with (downloads / ".lock").open("a") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        run = command("dataset.archive=mine.rar", local_lists(checkout, lists))
+        with checkout.start(*run) as running:
+            assert running.stdout.readline().startswith(f"note: another process is at work in {downloads}; waiting")
+            assert [path.name for path in downloads.iterdir()] == [".lock"]
+            fcntl.flock(lock, fcntl.LOCK_UN)
+            assert running.stdout.readlines()[-1] == "data/raw: 271 videos of 2 classes in 50 groups\n"
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        assert checkout.run(*run).stderr == ""  # what is there already needs no lock
+
+
+def test_what_was_removed_from_the_unpacked_folders_comes_back_as_is_said(checkout, lists):
+    (checkout.path / "mine.rar").write_bytes(VIDEOS)
+    run = command("dataset.archive=mine.rar", local_lists(checkout, lists))
+    checkout.run(*run)
+    (videos,) = (checkout.path / "data" / "downloads").glob("mine-*")
+    (unpacked_lists,) = (checkout.path / "data" / "downloads").glob("lists-*")
+    (videos / "UCF-101" / ARCHERY[0]).unlink()
+    refused = checkout.run(*run, check=False)
+    assert refused.stderr.endswith(
+        f"\nremove {videos} and it is unpacked again; where the archive itself lacks them, "
+        "to go on without them, on purpose: dataset.partial: true\n"
+    )
+    shutil.rmtree(videos)
+    next(unpacked_lists.rglob("testlist01.txt")).unlink()
+    refused = checkout.run(*run, check=False)
+    assert f"error: {unpacked_lists}: no testlist01.txt; remove this folder and it is unpacked again" in refused.stderr
+    shutil.rmtree(unpacked_lists)
+    checkout.run(*run)
+    assert (checkout.path / "data" / "raw" / ARCHERY[0]).read_text() == f"the video {ARCHERY[0]}"
+
+
 # Whom to trust
 
 
@@ -150,6 +239,37 @@ def test_an_untrusted_certificate_is_explained_and_both_ways_out_work(checkout, 
         insecure = checkout.run(*run, "--set", "dataset.insecure=true")
         assert "warning: TLS verification is off for localhost" in insecure.stderr
         assert source_tags(checkout)["source.tls"] == "switched off"
+
+
+def test_what_came_unverified_stays_so_in_the_record(checkout, lists, tmp_path):
+    authority = trustme.CA()
+    authority.cert_pem.write_to_path(tmp_path / "bundle.pem")
+    trusted, insecure = ("--ca-bundle", str(tmp_path / "bundle.pem")), ("--set", "dataset.insecure=true")
+    data = checkout.path / "data"
+    with (
+        Server(File(VIDEOS), certified_by(authority)) as of_videos,
+        Server(File(lists), certified_by(authority)) as of_lists,
+    ):
+        from_web = f"dataset.archive={of_videos.root}/UCF101.rar"
+        run = command(from_web, local_lists(checkout, lists))
+        checkout.run(*run, *insecure)
+        for tree in (data / "downloads").glob("UCF101-*"):
+            shutil.rmtree(tree)
+        checkout.run(*run, *trusted)
+        assert source_tags(checkout)["source.tls"] == "switched off"
+        assert len(of_videos.requests) == 1
+
+        (videos,) = (data / "downloads").glob("UCF101-*")
+        videos = videos.rename(tmp_path / "videos")
+        shutil.rmtree(data)
+        run = command(f"dataset.path={videos}", f"dataset.lists={of_lists.root}/lists.zip")
+        checkout.run(*run, *insecure)
+        assert source_tags(checkout)["source.tls"] == "switched off"
+        checkout.run(*command(from_web, f"dataset.lists={of_lists.root}/lists.zip"), *trusted)
+        assert source_tags(checkout)["source.tls"] == "switched off"  # the weaker of the two
+        shutil.rmtree(data)
+        checkout.run(*run, *trusted)
+        assert source_tags(checkout)["source.tls"] == "verified"
 
 
 def source_tags(checkout: Checkout) -> dict[str, str]:
@@ -240,11 +360,78 @@ def test_without_room_nothing_is_fetched(tmp_path, monkeypatch):
     downloads = Downloads(tmp_path / "downloads", tmp_path / "checksums.txt")
     free = shutil.disk_usage(tmp_path)._replace(free=12_000_000_000)
     monkeypatch.setattr(shutil, "disk_usage", lambda _: free)
-    address = "http://localhost:9/UCF101.rar"
-    with pytest.raises(UserError, match=r"downloads: .*UCF101\.rar needs about 13\.9 GB there, and 12\.0 GB are free"):
-        downloads.check(address, size=6_900_000_000, unpacked=7_000_000_000)
-    part = tmp_path / "downloads" / "localhost_9" / "UCF101.rar.part"
+    address = "http://localhost:9/UCF101.rar?sig=secret"
+    settings = {"setting": "dataset.archive", "size": 6_900_000_000}
+    with pytest.raises(
+        UserError, match=r"downloads: http://localhost:9/UCF101\.rar needs about 13\.9 GB there, and 12\.0 GB are free"
+    ):
+        downloads.check(address, **settings, unpacked=7_000_000_000)
+    part = below(tmp_path / "downloads", address).with_name("UCF101.rar.part")
     part.parent.mkdir(parents=True)
     with part.open("wb") as file:
         file.truncate(2_000_000_000)  # of which most has come already
-    downloads.check(address, size=6_900_000_000, unpacked=7_000_000_000)
+    downloads.check(address, **settings, unpacked=7_000_000_000)
+    with pytest.raises(UserError, match=r"needs about 18\.9 GB"):  # the archives in it and the videos are there at once
+        downloads.check(address, **settings, unpacked=7_000_000_000, nested=True)
+    begun = tmp_path / "downloads" / ".UCF101-0123456789ab.unpacking" / "UCF-101" / "a.avi"
+    begun.parent.mkdir(parents=True)
+    with begun.open("wb") as file:
+        file.truncate(6_900_000_001)  # and most of them are unpacked
+    downloads.check(address, **settings, unpacked=7_000_000_000, nested=True)
+
+
+@pytest.mark.parametrize("videos", ["dataset.path=videos", "dataset.archive=videos"])
+def test_without_an_unpacker_for_the_lists_nothing_is_fetched(checkout, tmp_path, videos):
+    (tmp_path / "bin").mkdir()
+    (tmp_path / "bin" / "python").symlink_to(sys.executable)
+    bare = Checkout(checkout.path, checkout.env | {"PATH": str(tmp_path / "bin"), "PYTHONPATH": ":".join(sys.path)})
+    (checkout.path / "videos").mkdir()
+    with Server(File(b"")) as server:
+        run = command(videos, f"dataset.lists={server.root}/splits.rar", "dataset.classes=null", name="hmdb51")
+        refused = bare.run(*run, check=False)
+        assert re.search(r"splits\.rar: no program here unpacks RAR; install one", refused.stderr)
+        assert server.requests == []
+
+
+@pytest.mark.parametrize(
+    ("settings", "said"),
+    [
+        (["archive=nope.rar", "lists={web}/lists.zip"], "dataset.archive: nope.rar does not exist"),
+        (["archive={web}/a.zip", "lists=nope.zip"], "dataset.lists: nope.zip does not exist"),
+        (["path=nope", "lists={web}/lists.zip"], "dataset.path: {here}/nope does not exist"),
+        (
+            ["path=params.yaml", "lists={web}/lists.zip"],
+            "dataset.path: {here}/params.yaml is a file; an archive is for dataset.archive",
+        ),
+    ],
+)
+def test_what_is_not_on_the_disk_is_named_with_its_setting_before_anything_is_fetched(checkout, settings, said):
+    with Server(File(b"")) as server:
+        run = command(*(f"dataset.{setting.format(web=server.root)}" for setting in settings))
+        refused = checkout.run(*run, check=False)
+        assert refused.stderr == f"error: {said.format(here=checkout.path)}\n"
+        assert server.requests == []
+
+
+# After a power cut, and other people's edits
+
+
+@pytest.mark.parametrize("left", ["", "{", "[]", "\x00\x00"])
+def test_records_that_cannot_be_read_count_as_none(tmp_path, left):
+    downloads = Downloads(tmp_path / "downloads", tmp_path / "checksums.txt")
+    (tmp_path / "some.rar").write_bytes(rar4(Entry("a.avi", b"one")))
+    settings = {"setting": "dataset.archive", "unpacked": 1000}
+    tree = downloads.folder(str(tmp_path / "some.rar"), **settings)
+    (tmp_path / "downloads" / "records.json").write_text(left)
+    assert downloads.folder(str(tmp_path / "some.rar"), **settings) == tree
+    assert str(tmp_path / "some.rar") in json.loads((tmp_path / "downloads" / "records.json").read_text())
+
+
+@pytest.mark.parametrize(
+    "line", ["<<<<<<< HEAD", "abc  some.rar", f"{'a' * 64}", f"{'b' * 64}  a.rar", "\N{SNOWMAN}  a.rar"]
+)
+def test_a_line_of_checksums_that_is_none_is_named_before_anything_is_fetched(tmp_path, line):
+    downloads = Downloads(tmp_path / "downloads", tmp_path / "checksums.txt")
+    (tmp_path / "checksums.txt").write_text(f"{'a' * 64}  a.rar\n\n{line}\n", encoding="latin-1", errors="replace")
+    with pytest.raises(UserError, match=r"checksums\.txt: line 3: .* is not the one HASH  NAME of an archive"):
+        downloads.check("http://localhost:9/a.zip", setting="dataset.archive", size=1, unpacked=1)

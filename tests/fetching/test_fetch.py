@@ -25,7 +25,9 @@ import trustme
 
 from src.command import UserError
 from src.fetching import fetch as module
+from src.fetching.address import identity
 from src.fetching.fetch import DamagedError, fetch
+from src.fetching.part import tls_of
 from tests.fetching.server import DAY, File, Reply, Server, certified_by
 
 ROOT = Path(__file__).resolve().parent.parent.parent
@@ -98,8 +100,9 @@ def matches(*contents: bytes) -> Callable[[Path], None]:
 
 
 def left(target: Path) -> list[str]:
-    """The names of all files that there are."""
-    return sorted(path.name for path in target.parent.iterdir())
+    """The names of all files that there are, but for what is noted of a whole one."""
+    noted = {path.with_name(f"{path.name}.json") for path in target.parent.glob("*.zip")}
+    return sorted(path.name for path in {*target.parent.iterdir()} - noted)
 
 
 def part(target: Path) -> Path:
@@ -343,30 +346,70 @@ def test_a_part_that_nothing_is_known_of_is_not_mixed_in(server, target, capsys)
     assert "of which file it is a part is not known" in capsys.readouterr().err
 
 
-def test_a_server_that_sends_the_whole_instead_of_the_rest_is_taken_at_its_word(server, target, capsys):
+def test_where_the_whole_comes_instead_of_the_rest_nothing_is_written_twice(server, target, capsys):
     broken_off(server, target, 30_000)
-    server.replies = [Reply(ignores_range=True)]
+    before = part(target).stat().st_ino
+    server.replies = [Reply(ignores_range=True, drop_after=10), Reply(ignores_range=True, drop_after=50_000)]
     fetch(server.url, target, check=accept)
     assert target.read_bytes() == CONTENT
-    assert server.served == len(CONTENT)
-    assert "the server does not go on where it is asked to" in capsys.readouterr().err
+    assert target.stat().st_ino == before
+    assert server.ranges == ["bytes=30000-", "bytes=30000-", "bytes=50000-"]
+    assert "starts again" not in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("same", [0, 1, 29_999])
+@pytest.mark.parametrize("told", [{}, BARE])
+def test_a_whole_that_begins_otherwise_takes_over_from_there(server, target, same, told, capsys):
+    """Although the server says that it is the same file."""
+    broken_off(server, target, 30_000, file=File(CONTENT, **told))
+    other = CONTENT[:same] + bytes(byte ^ 1 for byte in CONTENT[same:])
+    server.reset(File(other, **told), [Reply(ignores_range=True, drop_after=40_000)])
+    fetch(server.url, target, check=accept)
+    assert target.read_bytes() == other
+    assert server.ranges == ["bytes=30000-", "bytes=40000-"]
+    where = f"byte {same:,}" if same else "its first byte"
+    assert f"starts again from {where}: the file on the server has changed" in capsys.readouterr().err
+
+
+def test_a_whole_that_ends_before_what_is_there_takes_nothing_away(server, target):
+    broken_off(server, target, 30_000, file=File(CONTENT, tells_length=False))
+    server.replies = [Reply(ignores_range=True, drop_after=500, until_close=True)] * module.TRIES
+    assert "the reply ended 29,500 bytes early" in refusal(server.url, target)
+    assert part(target).read_bytes() == CONTENT[:30_000]
 
 
 @pytest.mark.parametrize(
     ("file", "reply"),
     [
-        (File(CONTENT), Reply(shifts_range=5)),
+        (File(CONTENT), Reply(shifts_range=1)),
         (File(CONTENT), Reply(headers={"Content-Range": "all of it"})),
         (File(CONTENT), Reply(compressed=True)),
+        (File(CONTENT), Reply(status=416, headers={"Content-Range": "bytes */*"})),
         (File(CONTENT, **BARE), Reply(headers={"Content-Range": "bytes 30000-99999/*"})),  # of which file?
     ],
 )
-def test_a_rest_that_does_not_fit_for_certain_is_not_taken(server, target, file, reply):
+def test_a_rest_that_does_not_fit_for_certain_is_neither_taken_nor_costs_what_is_there(server, target, file, reply):
     broken_off(server, target, 30_000, file=file)
     server.replies = [reply]
     fetch(server.url, target, check=accept)
     assert target.read_bytes() == CONTENT
-    assert server.ranges == ["bytes=30000-", None]
+    assert server.ranges == ["bytes=30000-", "bytes=30000-"]
+    assert server.requests[1].served == 70_000
+
+    second = target.with_name("second.zip")
+    broken_off(server, second, 30_000, file=file)
+    server.replies = [reply, reply]
+    seen = []
+    fetch(server.url, second, check=lambda path: seen.append(path.read_bytes() == CONTENT))
+    assert server.ranges == ["bytes=30000-", "bytes=30000-", None]  # no server is asked in vain for ever
+    assert seen == [True]
+
+
+def test_a_server_whose_rests_never_fit_costs_nothing_of_what_is_there(server, target):
+    broken_off(server, target, 30_000)
+    server.replies = [Reply(shifts_range=1), Reply(compressed=True)] + [Reply(status=503)] * module.TRIES
+    assert "30,000 bytes are kept" in refusal(server.url, target)
+    assert part(target).read_bytes() == CONTENT[:30_000]
 
 
 @pytest.mark.parametrize(
@@ -708,6 +751,62 @@ def test_without_verification_it_works_and_says_so_once(secure, target, capsys):
     assert warned == ["warning: TLS verification is off for localhost: anyone could answer in its name"]
 
 
+def test_the_weakest_that_any_byte_came_by_stays_with_the_file(server, secure, target, root_pem):
+    fetch(server.url, target, check=lambda path: None)
+    assert tls_of(target) == "none"
+    ways = [{"ca_bundle": root_pem}, {"insecure": True}]
+    said = {}
+    for first in ways:
+        for second in ways:
+            other = target.with_name(f"{len(said)}.zip")
+            secure.reset(secure.file, [Reply(drop_after=30_000), *[Reply(status=503)] * module.TRIES])
+            refusal(secure.url, other, **first)
+            fetch(secure.url, other, check=lambda path: said.update({path.name: tls_of(path)}), **second)
+            assert tls_of(other) == said[f"{other.name}.part"]
+    assert list(said.values()) == ["verified", "switched off", "switched off", "switched off"]
+    assert tls_of(target.with_name("by_hand.zip")) == "none"
+
+
+def test_a_file_that_starts_again_forgets_how_the_old_one_came(secure, target, root_pem):
+    secure.replies = [Reply(drop_after=30_000), *[Reply(status=503)] * module.TRIES]
+    refusal(secure.url, target, insecure=True)
+    secure.reset(File(OTHER, etag='"two"'))
+    fetch(secure.url, target, check=accept, ca_bundle=root_pem)
+    assert tls_of(target) == "verified"
+
+
+def test_how_whole_bytes_came_is_not_changed_by_a_call_that_asks_for_none(secure, target, root_pem):
+    refusal(secure.url, target, check=undecided, ca_bundle=root_pem)
+    fetch(secure.url, target, check=accept, insecure=True)
+    assert tls_of(target) == "verified"
+
+
+def test_a_record_that_a_power_cut_left_empty_is_none(server, target, capsys):
+    broken_off(server, target, 30_000)
+    part(target).with_name("videos.zip.part.json").write_text("")
+    fetch(server.url, target, check=accept)
+    assert target.read_bytes() == CONTENT
+    assert "of which file it is a part is not known" in capsys.readouterr().err
+
+
+# Secrets in an address
+
+
+@pytest.mark.parametrize("reply", [Reply(status=404), Reply(hangs_up=True), Reply(drop_after=10)])
+def test_no_message_and_no_file_tells_what_is_secret_in_an_address(server, target, reply, capsys):
+    url = f"{server.root.replace('//', '//user:secret@')}/videos.zip?sig=secret"
+    server.replies = [reply, Reply(status=403)]
+    assert refusal(url, target).startswith(f"{server.url}: ")
+    assert server.requests[0].headers["authorization"]
+    assert "secret" not in capsys.readouterr().err
+    assert all("secret" not in path.read_text() for path in target.parent.glob("*.json"))
+
+
+@pytest.mark.parametrize("url", ["ftp://user:secret@host/a?sig=secret", "http://user:secret@a b/?sig=secret"])
+def test_what_is_no_address_is_named_without_what_is_secret_in_it(target, url):
+    assert "secret" not in refusal(url, target)
+
+
 @pytest.mark.parametrize("variable", ["REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE"])
 def test_the_environment_decides_where_nothing_else_is_said(secure, target, root_pem, monkeypatch, variable):
     monkeypatch.setenv(variable, str(root_pem))
@@ -783,10 +882,9 @@ def test_the_bar_counts_bytes_from_what_is_there_already(server, target, monkeyp
 def test_what_is_known_of_a_part_stands_beside_it(server, target):
     broken_off(server, target, 30_000)
     assert json.loads(part(target).with_name("videos.zip.part.json").read_text()) == {
-        "url": server.url,
-        "etag": '"one"',
-        "modified": DAY,
-        "length": 100_000,
+        "address": identity(server.url),
+        "tls": "none",
+        "version": {"etag": '"one"', "modified": DAY, "length": 100_000},
     }
 
 
@@ -856,9 +954,9 @@ def story(rng: random.Random, *, honest: bool) -> list[Reply]:
     return [Reply(status=503, file=first), *replies, *[Reply(status=503)] * rng.choice([0, 0, 0, module.TRIES])]
 
 
-def outcome(server: Server, target: Path, check: Callable[[Path], None]) -> str:
+def outcome(server: Server, target: Path, check: Callable[[Path], None], bundle: Path | None) -> str:
     try:
-        fetch(server.url, target, check=check)
+        fetch(server.url, target, check=check, ca_bundle=bundle)
     except UserError as error:
         assert not target.exists()
         return "damaged" if isinstance(error, DamagedError) else "given up"
@@ -867,20 +965,35 @@ def outcome(server: Server, target: Path, check: Callable[[Path], None]) -> str:
 
 
 @pytest.fixture
-def outcomes(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[..., Counter]:
-    """How many downloads end in which way, call after call until right; after the first, the server behaves."""
+def outcomes(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, authority: trustme.CA, root_pem: Path
+) -> Callable[..., Counter]:
+    """How many downloads end in which way, call after call until right; after the first, the server behaves.
+
+    Every other one is over TLS, from a server that only the given bundle vouches for; some of those forget it at first.
+    """
+    # Beside the bundle one other root, as reading the public ones takes longer than all the rest.
+    stranger = tmp_path / "stranger.pem"
+    trustme.CA().cert_pem.write_to_path(stranger)
+    monkeypatch.setattr("requests.certs.where", lambda: str(stranger))
 
     def run(seeds: range, check: Callable[[Path], None], *, honest: bool) -> Counter:
         counts: Counter = Counter()
-        with Server(File(b"")) as server:
+        with Server(File(b"")) as plain, Server(File(b""), certified_by(authority)) as tls:
             for seed in seeds:
                 target = tmp_path / f"{seed}.zip"
+                server, bundle = (tls, root_pem) if seed % 2 else (plain, None)
                 server.reset(server.file, story(random.Random(seed), honest=honest))
-                calls = [outcome(server, target, check)]
+                if seed % 20 == 1:
+                    assert "localhost cannot prove who it is: " in refusal(server.url, target, check=check)
+                    assert server.requests == []
+                    counts["refused"] += 1
+                calls = [outcome(server, target, check, bundle)]
                 server.reset(server.file)
                 while calls[-1] != "right":
                     assert len(calls) < 3, f"seed {seed}: {calls}"
-                    calls.append(outcome(server, target, check))
+                    calls.append(outcome(server, target, check, bundle))
+                assert tls_of(target) == ("verified" if bundle else "none")
                 counts[", ".join(calls)] += 1
         print(dict(counts))
         return counts
@@ -892,6 +1005,7 @@ def outcomes(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[..., C
 
 def test_200_downloads_from_bad_servers_end_right_or_with_an_error_and_then_right(outcomes):
     counts = outcomes(range(200), matches(*VERSIONS), honest=False)
+    assert counts.pop("refused") == 10
     assert counts.total() == 200
     # The last is a part that was mixed of two files which the server did not tell apart.
     assert set(counts) - {"given up, damaged, right"} == {"right", "given up, right", "damaged, right"}
@@ -901,5 +1015,6 @@ def test_200_downloads_from_bad_servers_end_right_or_with_an_error_and_then_righ
 def test_100_downloads_from_honest_servers_need_no_check(outcomes):
     """A drop, a new file or a server without ranges leads to no mixture that only a checksum would find."""
     counts = outcomes(range(1000, 1100), accept, honest=True)
+    assert counts.pop("refused") == 5
     assert set(counts) == {"right", "given up, right"}
     assert min(counts.values()) > 10
