@@ -7,7 +7,10 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from src.model.nonlocal_block import NonLocal
 from src.model.slowfast import SlowFast, published_name, slow_frames
+
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 # PySlowFast's names and shapes of the three networks, one `name shape` a line; a scalar has no shape.
 REFERENCE = Path(__file__).parent / "reference"
@@ -57,6 +60,8 @@ def test_published_names_by_example():
     assert published_name("fuse.res3.conv.weight") == "s3_fuse.conv_f2s.weight"
     assert published_name("fast.res5.0.shortcut.bn.bias") == "s5.pathway1_res0.branch1_bn.bias"
     assert published_name("slow.res4.22.branch.c.conv.weight") == "s4.pathway0_res22.branch2.c.weight"
+    assert published_name("slow.res3.nonlocal1.conv_theta.weight") == "s3.pathway0_nonlocal1.conv_theta.weight"
+    assert published_name("slow.res4.nonlocal5.bn.running_var") == "s4.pathway0_nonlocal5.bn.running_var"
 
 
 @pytest.mark.parametrize("name", ["neck.weight", "slow.res6.0.branch.a.conv.weight", "head"])
@@ -214,6 +219,126 @@ def test_bfloat16_and_channels_last_give_nearly_the_same_logits():
     assert layouts == [True] * 14  # no layer falls back to the default layout
 
 
+# One pathway alone
+
+
+# Not the slow pathway of an 18: with nothing joined to it, the first block of res2 needs no shortcut.
+@pytest.mark.parametrize(("pathways", "depth"), [("slow", 50), ("fast", 50), ("fast", 18)])
+def test_a_pathway_alone_is_its_half_of_the_whole(pathways, depth):
+    """The other half of the head, and all that the laterals hand over, weigh nothing in the whole."""
+    whole, alone = toy(depth=depth).eval(), toy(depth=depth, pathways=pathways).eval()
+    entire = whole.state_dict()
+    for name, value in alone.state_dict().items():
+        if (count := value.shape[1] if value.ndim > 1 else 0) and entire[name].shape[1] > count:
+            ours = slice(-count, None) if name == "head.weight" and pathways == "fast" else slice(count)
+            value.copy_(entire[name][:, ours])
+            entire[name].zero_()[:, ours] = value
+        else:
+            value.copy_(entire[name])
+    clip = torch.randn(2, 3, 8, 40, 32)
+    with torch.no_grad():
+        expected = whole(clip)
+        torch.testing.assert_close(alone(clip), expected)
+    assert expected.std() > 1e-3
+
+
+def test_the_slow_pathway_alone_has_as_many_parameters_as_published():
+    with torch.device("meta"):
+        model = SlowFast(classes=400, pathways="slow")
+    assert sum(parameter.numel() for parameter in model.parameters()) == 32_454_096  # Slow R50: 32.45 M
+    assert {name.split(".")[0] for name in model.state_dict()} == {"slow", "head"}
+
+
+def test_the_fast_pathway_alone_takes_any_number_of_frames():
+    model = toy(pathways="fast").eval()
+    assert model(torch.randn(1, 3, 7, 32, 32)).shape == (1, 5)
+    assert {name.split(".")[0] for name in model.state_dict()} == {"fast", "head"}
+
+
+@pytest.mark.parametrize(("pathways", "differs"), [("slow", False), ("fast", True), ("both", True)])
+def test_only_the_slow_pathway_alone_misses_a_frame_between_its_own(pathways, differs):
+    model = toy(pathways=pathways).eval()
+    clip = torch.randn(1, 3, 16, 32, 32)
+    other = clip.clone()
+    other[:, :, 7] = 0  # the slow frames are 0, 5, 10, 15
+    with torch.no_grad():
+        assert torch.equal(model(clip), model(other)) is not differs
+
+
+# Non-local blocks
+
+
+def test_a_non_local_block_sums_over_all_pairs_of_positions():
+    torch.manual_seed(0)
+    block = NonLocal(6).double().eval()
+    for parameter in block.parameters():
+        nn.init.normal_(parameter)
+    x = torch.randn(2, 6, 3, 5, 4, dtype=torch.float64)
+    with torch.no_grad():
+        pooled = nn.functional.max_pool3d(x, (1, 2, 2))  # 3 frames of 2 x 2, the fifth row left out
+        theta, phi, g = block.conv_theta(x), block.conv_phi(pooled), block.conv_g(pooled)
+        weights = torch.einsum("bcthw,bcuij->bthwuij", theta, phi) / 12
+        attended = torch.einsum("bthwuij,bcuij->bcthw", weights, g)
+        torch.testing.assert_close(block(x), x + block.bn(block.conv_out(attended)))
+
+
+@pytest.mark.parametrize(
+    ("depth", "expected"),
+    [
+        (18, ["res3.nonlocal1", "res4.nonlocal1"]),
+        (50, ["res3.nonlocal1", "res3.nonlocal3", "res4.nonlocal1", "res4.nonlocal3", "res4.nonlocal5"]),
+        (101, ["res4.nonlocal6", "res4.nonlocal13", "res4.nonlocal20"]),
+    ],
+)
+def test_non_local_blocks_stand_where_the_publisher_puts_them(depth, expected):
+    with torch.device("meta"):
+        model = SlowFast(classes=5, depth=depth, non_local=True)
+    assert [name for name, module in model.slow.named_modules() if isinstance(module, NonLocal)] == expected
+    assert not any(isinstance(module, NonLocal) for module in model.fast.modules())
+
+
+def test_shapes_of_non_local_blocks_are_the_published_ones():
+    """As a listing of PySlowFast's SLOWFAST_NLN_16x8_R101 gives them."""
+    with torch.device("meta"):
+        model = SlowFast(classes=400, depth=101, fusion_kernel=5, temporal_blocks=6, non_local=True)
+    shapes = {published_name(name): tuple(value.shape) for name, value in model.state_dict().items()}
+    assert shapes["s4.pathway0_nonlocal20.conv_phi.weight"] == (512, 1024, 1, 1, 1)
+    assert shapes["s4.pathway0_nonlocal6.conv_out.weight"] == (1024, 512, 1, 1, 1)
+    assert shapes["s4.pathway0_nonlocal6.conv_out.bias"] == (1024,)
+    assert shapes["s4.pathway0_nonlocal6.bn.running_mean"] == (1024,)
+    assert shapes["s4.pathway0_res5.branch2.a.weight"] == (256, 1024, 3, 1, 1)
+    assert shapes["s4.pathway1_res5.branch2.a.weight"] == (32, 128, 3, 1, 1)
+    assert shapes["s4.pathway0_res9.branch2.a.weight"] == (256, 1024, 1, 1, 1)
+    assert shapes["s4.pathway1_res18.branch2.a.weight"] == (32, 128, 1, 1, 1)
+
+
+@pytest.mark.parametrize("depth", [18, 50])
+def test_new_non_local_blocks_change_nothing(depth):
+    plain = SlowFast(classes=5, depth=depth, width=16).eval()
+    model = SlowFast(classes=5, depth=depth, width=16, non_local=True).eval()
+    model.load_state_dict(plain.state_dict(), strict=False)
+    clip = torch.randn(1, 3, 8, 48, 32)
+    with torch.no_grad():
+        torch.testing.assert_close(model(clip), plain(clip))
+
+
+@pytest.mark.parametrize(("height", "width"), [(16, 16), (33, 97), (224, 160)])
+def test_non_local_blocks_take_any_crop(height, width):
+    with torch.device("meta"):
+        model = SlowFast(classes=7, width=16, non_local=True)
+        assert model(torch.empty(2, 3, 8, height, width)).shape == (2, 7)
+
+
+def test_every_parameter_of_a_non_local_block_receives_a_gradient():
+    block = NonLocal(6).eval()  # in training, the norm takes off what the last bias adds
+    nn.init.ones_(block.bn.weight)
+    block(torch.randn(2, 6, 2, 4, 4)).square().sum().backward()
+    assert [name for name, value in block.named_parameters() if not value.grad.any()] == []
+
+
+# What is refused
+
+
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
@@ -222,6 +347,8 @@ def test_bfloat16_and_channels_last_give_nearly_the_same_logits():
         ({"width": 0}, "width is 0, but must be a positive multiple of beta_inv = 8"),
         ({"fusion_kernel": 4}, "fusion_kernel is 4, but must be odd and positive: 1, 3, 5, 7"),
         ({"fusion_kernel": -1}, "fusion_kernel is -1, but must be odd and positive"),
+        ({"pathways": "slower"}, "pathways is slower, but must be one of both, slow, fast"),
+        ({"pathways": "fast", "non_local": True}, "non_local needs the slow pathway, but pathways is fast"),
     ],
 )
 def test_a_bad_setting_is_refused_by_name(settings, message):
