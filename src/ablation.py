@@ -25,6 +25,7 @@ from src import command, files, paths, split, tables
 
 if TYPE_CHECKING:
     from src.params import Params
+    from src.training.start import Weights
     from src.video.manifest import Video
 
 Answers = dict[str, list[dict[str, Any]]]
@@ -87,13 +88,14 @@ def run_recipe(
 
     if len(folds) == 1:
         return [fold(name) for name in folds]
-    identities = [run.identify(params, sides.values(), classes=classes) for sides in folds.values()]
+    weights = _weights(params)
+    identities = [run.identify(params, sides.values(), classes=classes, weights=weights) for sides in folds.values()]
     key = fingerprint([identities, params.evaluate.model_dump()])
     finished = results / f"{recipe}-{key}.run"
     if finished.exists():
         return [fold(name) for name in folds]
     tags = {"recipe": recipe, "folds": str(len(folds))}
-    settings = params.model_dump(exclude={"split", "runtime"})
+    settings = params.in_force(exclude={"split", "runtime"})
     title = f"{recipe}, {len(folds)} folds"
     with locked(paths.STATE / "ablation" / key) as state:
         with tracking.run(run_id=state.run_id, settings=settings, tags=tags, name=title) as tracker:
@@ -132,13 +134,14 @@ def run_one(
     from src.training.answers import probabilities, sample
     from src.training.state import fingerprint, locked
 
-    identity = run.identify(params, fold.values(), classes=classes)
+    weights = _weights(params)
+    identity = run.identify(params, fold.values(), classes=classes, weights=weights)
     key = fingerprint([identity, params.evaluate.model_dump()])
     done = results / f"{name['recipe']}-{name['fold']}-{key}.json"
     if done.exists():
         return json.loads(done.read_text())
     # Which videos stand where is the fold's tag; the settings of `split` say it of data/splits alone.
-    settings = params.model_dump(exclude={"runtime"} | ({"split"} if name["fold"] != "split" else set()))
+    settings = params.in_force(exclude={"runtime"} | ({"split"} if name["fold"] != "split" else set()))
     with locked(paths.STATE / "ablation" / key) as state:
         with tracking.run(run_id=state.run_id, settings=settings, tags=name | identity) as tracker:
             state.run_id = tracker.run_id
@@ -150,6 +153,7 @@ def run_one(
                 state=state,
                 run_id=tracker.run_id,
                 after_epoch=tracker.epochs,
+                weights=weights,
             )
             answers: Answers = {"history": trained.history}
             chosen = {
@@ -179,6 +183,12 @@ def run_one(
         files.write_text(done, json.dumps(answers))
         state.discard()
     return answers
+
+
+def _weights(params: Params) -> Weights | None:
+    from src import pretrained
+
+    return pretrained.find(params.model.weights, variant=params.model.variant, depth=params.model.network()["depth"])
 
 
 def pooled(answers: Sequence[Answers], *, bootstrap: int, seed: int) -> dict[str, Any]:

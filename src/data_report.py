@@ -124,7 +124,8 @@ def main() -> None:
 
     extract = params.extract.of_frames()
     clips, missing = read(videos=paths.VIDEOS, splits=paths.SPLITS, frames=paths.FRAMES, extract=extract)
-    clip_frames = span(frames=params.model.frames, stride=params.model.stride)
+    net = params.model.network()
+    clip_frames = span(frames=net["frames"], stride=net["stride"])
     found = findings(clips, clip_frames=clip_frames, fps=params.extract.fps)
     sheets, damaged = contact_sheets(clips, paths.FRAMES)
     attention = sorted([*missing, *damaged, *found], key=lambda finding: not finding.problem)

@@ -20,6 +20,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from src import command, files, paths
+from src.model.variants import VARIANTS
 
 Share = Annotated[float, Field(ge=0, lt=1)]
 Probability = Annotated[float, Field(ge=0, le=1)]
@@ -116,25 +117,40 @@ class Extract(Section):
 
 
 class Model(Section):
-    depth: Literal[18, 50, 101] = 18
-    width: Count = 16
-    alpha: Count = 4
-    beta_inv: Count = 4
-    fusion_kernel: Count = 5
+    """`null` in a setting that the variant has is the variant's; see src/model/variants.py."""
+
+    variant: Literal[tuple(VARIANTS)] = "small"
+    weights: str | None = None
+    pathways: Literal["both", "slow", "fast"] = "both"
+    non_local: bool = False
+    depth: Literal[18, 50, 101] | None = None
+    width: Count | None = None
+    alpha: Count | None = None
+    beta_inv: Count | None = None
+    fusion_kernel: Count | None = None
+    temporal_blocks: Count | None = None
     dropout: Share = 0.2
     zero_init: bool = False
-    frames: Count = 16
-    stride: Annotated[int, Field(ge=0)] = 2
-    crop: Annotated[int, Field(ge=16)] = 64
+    frames: Count | None = None
+    stride: Annotated[int, Field(ge=0)] | None = None
+    crop: Annotated[int, Field(ge=16)] | None = None
+
+    def network(self) -> dict[str, Any]:
+        """What the network is and sees: the variant's settings, with those that are given here laid over them."""
+        given = self.model_dump(exclude={"variant", "weights"})
+        return VARIANTS[self.variant] | {key: value for key, value in given.items() if value is not None}
 
     @model_validator(mode="after")
     def _fits_together(self) -> Model:
-        if self.frames % self.alpha:
-            raise ValueError(f"model.frames {self.frames} is not a multiple of model.alpha {self.alpha}")
-        if self.width % self.beta_inv:
-            raise ValueError(f"model.width {self.width} is not a multiple of model.beta_inv {self.beta_inv}")
-        if self.fusion_kernel % 2 == 0:
-            raise ValueError(f"model.fusion_kernel {self.fusion_kernel} is even; its centre frame needs an odd one")
+        net = self.network()
+        if net["frames"] % net["alpha"]:
+            raise ValueError(f"model.frames {net['frames']} is not a multiple of model.alpha {net['alpha']}")
+        if net["width"] % net["beta_inv"]:
+            raise ValueError(f"model.width {net['width']} is not a multiple of model.beta_inv {net['beta_inv']}")
+        if net["fusion_kernel"] % 2 == 0:
+            raise ValueError(f"model.fusion_kernel {net['fusion_kernel']} is even; its centre frame needs an odd one")
+        if self.non_local and self.pathways == "fast":
+            raise ValueError("model.non_local puts blocks into the slow pathway, and model.pathways is fast")
         return self
 
 
@@ -165,6 +181,9 @@ class Train(Section):
     label_smoothing: Share = 0.1
     clip_norm: Annotated[float, Field(gt=0)] | None = 1.0
     windows: Count = 2
+    backbone_lr: Annotated[float, Field(gt=0)] = 1.0
+    freeze: Literal["stem", "res2", "res3", "res4", "res5"] | None = None
+    freeze_norms: bool = False
     precision: Literal["auto", "bf16", "fp32"] = "auto"
     seed: Annotated[int, Field(ge=0)] = 0
 
@@ -201,11 +220,23 @@ class Params(Section):
     evaluate: Evaluate = Evaluate()
     runtime: Runtime = Runtime()
 
+    def in_force(self, *, exclude: Iterable[str] = ()) -> dict[str, dict[str, Any]]:
+        """Every setting by section, with the variant's numbers in place of null."""
+        values = self.model_dump(exclude=set(exclude))
+        return values | {"model": values["model"] | self.model.network()}
+
+    @model_validator(mode="after")
+    def _frozen_parts_have_weights(self) -> Params:
+        frozen = {"freeze": self.train.freeze, "freeze_norms": self.train.freeze_norms}
+        if self.model.weights is None and (idle := [key for key, value in frozen.items() if value]):
+            raise ValueError(f"train.{idle[0]} is for a network that starts from model.weights, which is null")
+        return self
+
     @model_validator(mode="after")
     def _crop_fits_the_frames(self) -> Params:
-        if self.model.crop > self.extract.short_side:
+        if (crop := self.model.network()["crop"]) > self.extract.short_side:
             raise ValueError(
-                f"model.crop {self.model.crop} is larger than extract.short_side {self.extract.short_side}: "
+                f"model.crop {crop} is larger than extract.short_side {self.extract.short_side}: "
                 "the crop would have to be enlarged"
             )
         return self
@@ -387,7 +418,7 @@ def main() -> None:
         print(f"{os.path.relpath(arguments.params)}: defaults" + "".join(f" + {name}" for name in arguments.recipe))
     else:
         params = command.settings_of(arguments)
-        print(yaml.safe_dump(params.model_dump(), sort_keys=False, default_flow_style=None), end="")
+        print(yaml.safe_dump(params.in_force(), sort_keys=False, default_flow_style=None), end="")
 
 
 if __name__ == "__main__":

@@ -95,6 +95,15 @@ def run(
         guard.communicate(b"ended")
 
 
+def checkpoint(run_id: str) -> Path:
+    """The best checkpoint of a run, copied here if the store is elsewhere. Raises `UserError` if there is none."""
+    mlflow = _configured()
+    try:
+        return Path(mlflow.artifacts.download_artifacts(run_id=run_id, artifact_path="checkpoints/best.pt"))
+    except (mlflow.MlflowException, OSError) as error:
+        raise UserError(f"MLflow at {mlflow.get_tracking_uri()} has no checkpoint of run {run_id}: {error}") from None
+
+
 def for_evaluation(run_id: str | None, *, settings: dict[str, Any]) -> Tracker:
     """The training run that an evaluation with `settings` belongs to.
 

@@ -13,7 +13,7 @@ from src import command, paths, tables
 
 def main() -> None:
     params = command.settings(__doc__)
-    from src import tracking
+    from src import pretrained, tracking
     from src.training import run
     from src.training.state import locked
     from src.video import labels, manifest
@@ -23,14 +23,23 @@ def main() -> None:
         manifest.videos(paths.SPLITS / f"{side}.csv", frames=paths.FRAMES, classes=classes)[0]
         for side in ("train", "val")
     )
-    identity = run.identify(params, [train, val], classes=classes)
-    settings = params.model_dump(exclude={"evaluate", "runtime"})
+    depth = params.model.network()["depth"]
+    weights = pretrained.find(params.model.weights, variant=params.model.variant, depth=depth)
+    identity = run.identify(params, [train, val], classes=classes, weights=weights)
+    settings = params.in_force(exclude={"evaluate", "runtime"})
     with locked(paths.STATE / "train" / identity["state"]) as state:
         tags = {"dataset": params.dataset.name} | identity
         with tracking.run(run_id=state.run_id, settings=settings, tags=tags) as tracker:
             state.run_id = tracker.run_id
             trained = run.train_network(
-                params, train, val, classes=classes, state=state, run_id=tracker.run_id, after_epoch=tracker.epochs
+                params,
+                train,
+                val,
+                classes=classes,
+                state=state,
+                run_id=tracker.run_id,
+                after_epoch=tracker.epochs,
+                weights=weights,
             )
             trained.best.save(paths.MODEL)
             tables.write(paths.HISTORY, trained.history, columns=list(trained.history[0]))

@@ -391,7 +391,7 @@ def test_apply_leaves_the_file_as_it_was_when_the_disk_is_full(file, monkeypatch
 def test_the_command_shows_and_applies(tmp_path):
     checkout = bare_checkout(tmp_path / "project")
     shown = checkout.run("python", "-m", "src.params", "show").stdout
-    assert yaml.safe_load(shown) == DEFAULTS
+    assert yaml.safe_load(shown) == DEFAULTS | {"model": DEFAULTS["model"] | Params().model.network()}
     done = checkout.run("python", "-m", "src.params", "apply", "recipes/baseline-2019.yaml", "--set", "train.lr=1e-2")
     assert done.stdout == "params.yaml: defaults + recipes/baseline-2019.yaml\n"
     assert load(checkout.path / "params.yaml").train.lr == 0.01

@@ -84,6 +84,19 @@ class Downloads:
                 fetch(place, target, check=accept, room=room, ca_bundle=self.ca_bundle, insecure=self.insecure)
             return self._tree(place, self._records()[_key(place)]["sha256"])
 
+    def file(self, address: str, *, setting: str) -> Path:
+        """The file at `address`, fetched once. Raises `UserError`, naming `setting`, if it is not what it first was."""
+        with self._locked():
+            target = below(self.root, address)
+            accept = functools.partial(self._compared, place=address, setting=setting)
+            if target.exists():
+                digest = accept(target)
+            else:
+                fetch(address, target, check=accept, ca_bundle=self.ca_bundle, insecure=self.insecure)
+                digest = accept(target)
+            self._remember(address, digest)
+            return target
+
     def is_ours(self, folder: Path) -> bool:
         """Whether `folder` is one that `folder()` made: removed, it is unpacked again."""
         return folder.parent == self.root
@@ -128,6 +141,17 @@ class Downloads:
 
     def _accept(self, file: Path, *, place: str, setting: str, sha256: str | None, limit: int, nested: bool) -> None:
         """Compare, unpack and record the archive `file`."""
+        digest = self._compared(file, place=place, setting=setting, sha256=sha256)
+        archive.unpack(file, self._tree(place, digest), limit=limit, nested=nested)
+        seen = file.stat()
+        record = {"sha256": digest, "size": seen.st_size, "mtime_ns": seen.st_mtime_ns}
+        record |= {"tls": tls_of(file)} if is_address(place) else {}
+        records = self._records() | {_key(place): record}
+        files.write_bytes(self.root / "records.json", json.dumps(records, indent=1).encode())
+        self._remember(place, digest)
+
+    def _compared(self, file: Path, *, place: str, setting: str, sha256: str | None = None) -> str:
+        """The hash of `file`. Raises `UserError` if it is not `sha256`, or not that of the first use of `place`."""
         with file.open("rb") as content:
             digest = hashlib.file_digest(content, "sha256").hexdigest()
         name = unique_name(place)
@@ -140,13 +164,10 @@ class Downloads:
                 f"{setting}: {file} has the hash {digest}, and when {name} was first used it had {first}; {again}, "
                 f"or if you trust this one, remove the line of {name} from {self.checksums}"
             )
-        archive.unpack(file, self._tree(place, digest), limit=limit, nested=nested)
-        seen = file.stat()
-        record = {"sha256": digest, "size": seen.st_size, "mtime_ns": seen.st_mtime_ns}
-        record |= {"tls": tls_of(file)} if is_address(place) else {}
-        records = self._records() | {_key(place): record}
-        files.write_bytes(self.root / "records.json", json.dumps(records, indent=1).encode())
-        hashes = sorted((self._first_hashes() | {name: digest}).items())
+        return digest
+
+    def _remember(self, place: str, digest: str) -> None:
+        hashes = sorted((self._first_hashes() | {unique_name(place): digest}).items())
         files.write_bytes(self.checksums, "".join(f"{digest}  {name}\n" for name, digest in hashes).encode())
 
     def _right_tree(self, place: str, sha256: str | None) -> Path | None:

@@ -43,7 +43,7 @@ BLOCK = 256 * 1024  # bytes, at most, from one look at the progress bar to the n
 MISFITS = 2  # replies in a row that do not go on where asked to, and then the whole file is asked for
 
 CHANGED = "the file on the server has changed"
-ELSEWHERE = "dataset.archive and dataset.lists take another address, or a file that is on this disk already"
+ELSEWHERE = "dataset.archive, dataset.lists and model.weights take another address, or a file that is on this disk"
 
 
 class DamagedError(UserError):

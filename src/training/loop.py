@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 
 import torch
 import torch.nn.functional as F
@@ -25,17 +25,21 @@ def train_epoch(
     label_smoothing: float,
     clip_norm: float | None,
     after_step: Callable[[int], None],
+    frozen: Sequence[nn.Module] = (),
 ) -> dict[str, float]:
     """Train on `(clips, labels)` batches; clips are `(B, 3, T, H, W)` uint8.
 
-    `rate(step)` is the learning rate, `after_step(clips)` is told of progress. Returns mean `loss` and `top1` over the
-    augmented clips. Raises `UserError` instead of a step whose loss or gradient is not finite.
+    `rate(step)` is the learning rate, of which a parameter group may take a `share`; `after_step(clips)` is told of
+    progress; modules in `frozen` stay as in evaluation. Returns mean `loss` and `top1` over the augmented clips. Raises
+    `UserError` instead of a step whose loss or gradient is not finite.
     """
     model.train()
+    for module in frozen:
+        module.eval()
     loss_sum = correct = seen = torch.zeros((), device=device)
     for step, (clips, labels) in enumerate(batches):
         for group in optimizer.param_groups:
-            group["lr"] = rate(step)
+            group["lr"] = rate(step) * group.get("share", 1.0)
         clips, labels = to_device(clips, device), labels.to(device, non_blocking=True)
         with autocast(device, precision=precision):
             logits = model(clips)

@@ -10,17 +10,23 @@ from torch import nn
 
 
 def build_optimizer(
-    model: nn.Module, *, name: str, lr: float, momentum: float, weight_decay: float
+    model: nn.Module, *, name: str, lr: float, momentum: float, weight_decay: float, backbone_lr: float = 1.0
 ) -> torch.optim.Optimizer:
     """SGD or AdamW (whose first beta is `momentum`); norms and biases are not decayed.
 
     Decaying them shrinks scale and shift without regularising anything (He et al., arXiv:1812.01187, section 3.1).
+    Each group's `share` is what it takes of the learning rate: `backbone_lr`, and 1 in the head.
     """
-    parameters = [p for p in model.parameters() if p.requires_grad]
-    groups = [
-        {"params": [p for p in parameters if p.ndim > 1], "weight_decay": weight_decay},
-        {"params": [p for p in parameters if p.ndim <= 1], "weight_decay": 0.0},
-    ]
+    groups = []
+    for share in sorted({backbone_lr, 1.0}):
+        shares = {name: 1.0 if name.startswith("head.") else backbone_lr for name, _ in model.named_parameters()}
+        learning = [p for name, p in model.named_parameters() if p.requires_grad and shares[name] == share]
+        for decay, members in (
+            (weight_decay, [p for p in learning if p.ndim > 1]),
+            (0.0, [p for p in learning if p.ndim <= 1]),
+        ):
+            if members:
+                groups.append({"params": members, "weight_decay": decay, "share": share, "lr": share * lr})
     if name == "adamw":
         return torch.optim.AdamW(groups, lr=lr, betas=(momentum, 0.999))
     return torch.optim.SGD(groups, lr=lr, momentum=momentum)

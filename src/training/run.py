@@ -19,6 +19,7 @@ from src.model.checkpoint import Checkpoint, build
 from src.training import metrics
 from src.training.loop import predict, train_epoch
 from src.training.optim import build_optimizer, choose_device, learning_rate
+from src.training.start import Weights, freeze, start_from
 from src.training.state import TrainingState, fingerprint
 from src.training.stream import ClipStream
 from src.video import manifest
@@ -42,17 +43,22 @@ class Trained:
     history: list[Epoch]
 
 
-def identify(params: Params, sides: Iterable[Sequence[Video]], *, classes: list[str]) -> dict[str, str]:
+def identify(
+    params: Params, sides: Iterable[Sequence[Video]], *, classes: list[str], weights: Weights | None = None
+) -> dict[str, str]:
     """Fingerprints of a training: `dataset.sha256` of its videos and frames, and `state` of all that decides it.
 
-    The latter includes the code: other code would go on with what this one left, and answer with its numbers.
+    With `weights` to start from, also what they are. `state` includes the code: other code would go on with what this
+    one left, and answer with its numbers.
     """
     extract = params.extract.of_frames()
     manifest.check_settings(paths.FRAMES, extract=extract)
     data = manifest.fingerprint(sides, extract=extract)
-    sections = [getattr(params, name).model_dump() for name in ("model", "augment", "train")]
+    sections = [params.model.network(), params.augment.model_dump(), params.train.model_dump()]
+    start = {"weights": weights.source, "weights.sha256": weights.sha256} if weights else {}
     mirrored = mirrored_labels(classes, params.dataset.mirror)
-    return {"dataset.sha256": data, "state": fingerprint([sections, mirrored, classes, data, _version()])}
+    key = [sections, mirrored, classes, data, _version(), *start.values()]
+    return {"dataset.sha256": data, "state": fingerprint(key)} | start
 
 
 def _version() -> list[str]:
@@ -70,9 +76,10 @@ def train_network(
     state: TrainingState,
     run_id: str,
     after_epoch: Callable[[list[Epoch]], None],
+    weights: Weights | None = None,
 ) -> Trained:
     """Train as `params` says and wrap the result up; see `fit`. `run_id` is the tracked run that it belongs to."""
-    model = params.model.model_dump()
+    model = params.model.network()
     weights, history = fit(
         train,
         val,
@@ -85,6 +92,7 @@ def train_network(
         workers=params.runtime.workers,
         state=state,
         after_epoch=after_epoch,
+        start=weights,
     )
 
     def checkpoint(weights: dict[str, Tensor], epoch: int) -> Checkpoint:
@@ -108,6 +116,7 @@ def fit(
     workers: int,
     state: TrainingState,
     after_epoch: Callable[[list[Epoch]], None],
+    start: Weights | None = None,
 ) -> tuple[dict[str, Tensor], list[Epoch]]:
     """Train and return the weights of the epoch that did best on `val`, and every epoch's numbers.
 
@@ -117,9 +126,15 @@ def fit(
     """
     where = choose_device(device)
     torch.manual_seed(settings["seed"])
-    network = build(model, classes=classes).to(where, memory_format=torch.channels_last_3d)
+    network = build(model, classes=classes)
+    if start:
+        start_from(start, network)
+    frozen = freeze(network, last=settings["freeze"], norms=settings["freeze_norms"])
+    network.to(where, memory_format=torch.channels_last_3d)
     optimizer = build_optimizer(
-        network, name=settings["optimizer"], **{k: settings[k] for k in ("lr", "momentum", "weight_decay")}
+        network,
+        name=settings["optimizer"],
+        **{k: settings[k] for k in ("lr", "momentum", "weight_decay", "backbone_lr")},
     )
     shape = {"frames": model["frames"], "stride": model["stride"]}
     clips = TrainingClips(
@@ -162,6 +177,7 @@ def fit(
                 rate=rate,
                 device=where,
                 after_step=bar.update,
+                frozen=frozen,
                 **{k: settings[k] for k in ("precision", "label_smoothing", "clip_norm")},
             )
             speed = per_epoch / (time.monotonic() - began)
