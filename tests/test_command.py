@@ -11,7 +11,7 @@ import pytest
 from src import command, paths
 from tests.bare_checkout import bare_checkout
 
-COMMANDS = ["download", "split", "extract_frames", "train", "evaluate", "params"]
+COMMANDS = ["download", "split", "extract_frames", "train", "evaluate", "params", "data_report", "export"]
 HEAVY = ["torch", "mlflow", "numpy", "av", "matplotlib", "scipy", "pandas", "dvc", "optuna"]
 
 
