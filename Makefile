@@ -20,7 +20,7 @@ help: ## list these commands
 repro: .venv/installed ## set up, then run the pipeline: dvc repro
 	$(BIN)/dvc repro
 
-test: .venv/installed .venv/cluster ## set up, then run the tests
+test: .venv/installed .venv/tested ## set up, then run the tests
 	$(BIN)/python -m pytest
 
 lint: .venv/installed ## check format and style
@@ -32,7 +32,7 @@ ui: .venv/installed ## look at the runs, at http://127.0.0.1:5000
 
 clean: ## remove what the pipeline made and what it would go on from; the runs in MLflow stay
 	rm -rf data/raw data/videos.csv data/missing.txt data/splits data/frames .state
-	rm -rf artifacts/model.pt artifacts/history.csv artifacts/evaluation artifacts/ablation artifacts/data_report.html .dvc/cache .dvc/tmp
+	rm -rf artifacts/model.pt artifacts/history.csv artifacts/evaluation artifacts/ablation artifacts/data_report.html artifacts/export .dvc/cache .dvc/tmp
 	find src tests bench -name __pycache__ -prune -exec rm -rf {} +
 	rm -rf .pytest_cache .ruff_cache
 
@@ -40,8 +40,8 @@ lock: .venv/installed ## requirements.txt → requirements.lock
 	$(BIN)/pip install --quiet uv
 	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --no-header --no-annotate requirements.txt -o requirements.lock
 
-.venv/cluster: requirements-cluster.txt .venv/installed
-	$(BIN)/pip install --quiet --disable-pip-version-check -r requirements-cluster.txt -c requirements.lock
+.venv/tested: requirements-test.txt requirements-cluster.txt requirements-export.txt .venv/installed
+	$(BIN)/pip install --quiet --disable-pip-version-check -r requirements-test.txt -c requirements.lock
 	@touch $@
 
 .venv/installed: requirements.lock
