@@ -120,9 +120,10 @@ def test_a_failure_leaves_the_old_file(tmp_path):
 
 
 @pytest.mark.parametrize("count", [1, 300])
-def test_a_full_disk_is_an_oserror_and_leaves_no_file(tmp_path, count):
+def test_a_full_disk_is_an_oserror_and_leaves_no_file(tmp_path, count, monkeypatch):
     # /dev/full takes nothing, as a full disk does; it stands where the unfinished file would.
-    (tmp_path / f".a.avi.{os.getpid()}").symlink_to("/dev/full")
+    monkeypatch.setattr("secrets.token_hex", lambda _: "unfinished")
+    (tmp_path / f".a.avi.{os.getpid()}-unfinished").symlink_to("/dev/full")
     with pytest.raises(OSError, match="No space left on device") as full:
         store.write(tmp_path / "a.avi", clips.numbered(1) * count, fps=25, quality=90)
     assert full.value.errno == errno.ENOSPC
