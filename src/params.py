@@ -20,7 +20,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from src import command, files, paths
-from src.model.variants import VARIANTS
+from src.model.variants import PUBLISHED, VARIANTS
 
 Share = Annotated[float, Field(ge=0, lt=1)]
 Probability = Annotated[float, Field(ge=0, le=1)]
@@ -120,7 +120,7 @@ class Model(Section):
     """`null` in a setting that the variant has is the variant's; see src/model/variants.py."""
 
     variant: Literal[tuple(VARIANTS)] = "small"
-    weights: str | None = None
+    weights: Annotated[str, Field(min_length=1)] | None = None
     pathways: Literal["both", "slow", "fast"] = "both"
     non_local: bool = False
     depth: Literal[18, 50, 101] | None = None
@@ -151,6 +151,20 @@ class Model(Section):
             raise ValueError(f"model.fusion_kernel {net['fusion_kernel']} is even; its centre frame needs an odd one")
         if self.non_local and self.pathways == "fast":
             raise ValueError("model.non_local puts blocks into the slow pathway, and model.pathways is fast")
+        if self.weights == "kinetics400":
+            if self.variant not in PUBLISHED:
+                there = ", ".join(PUBLISHED)
+                raise ValueError(
+                    f"model.weights: nobody publishes {self.variant} trained on Kinetics-400; there are {there}"
+                )
+            trained = VARIANTS[self.variant] | {"pathways": "both", "non_local": False}
+            for key in trained.keys() - {"crop"}:
+                if net[key] != trained[key]:
+                    raise ValueError(f"model.{key} is {net[key]}, and model.weights kinetics400 has {trained[key]}")
+        if self.weights == "imagenet" and (self.pathways == "fast" or net["width"] != 64):
+            raise ValueError(
+                "model.weights imagenet is for a slow pathway of model.width 64, as torchvision's ResNets are"
+            )
         return self
 
 
@@ -230,6 +244,19 @@ class Params(Section):
         frozen = {"freeze": self.train.freeze, "freeze_norms": self.train.freeze_norms}
         if self.model.weights is None and (idle := [key for key, value in frozen.items() if value]):
             raise ValueError(f"train.{idle[0]} is for a network that starts from model.weights, which is null")
+        if self.model.weights == "imagenet" and (idle := [key for key, value in frozen.items() if value]):
+            raise ValueError(
+                f"train.{idle[0]} would freeze the fast pathway and the laterals as well, which know nothing yet"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _published_weights_see_their_own_rate(self) -> Params:
+        if self.model.weights == "kinetics400" and self.extract.fps != (fps := PUBLISHED[self.model.variant].fps):
+            raise ValueError(
+                f"extract.fps is {self.extract.fps:g}, and model.weights kinetics400 was trained at {fps:g}: set it to "
+                f"{fps:g}, or on purpose take other rates by giving the weights' address or file"
+            )
         return self
 
     @model_validator(mode="after")

@@ -8,11 +8,13 @@ FILE or URL     published weights, or a model.pt of this pipeline
 
 from __future__ import annotations
 
+import functools
+import hashlib
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from src import paths
-from src.command import UserError
 from src.model.variants import IMAGENET, PUBLISHED
 
 if TYPE_CHECKING:
@@ -22,7 +24,7 @@ if TYPE_CHECKING:
 def find(weights: str | None, *, variant: str, depth: int) -> Weights | None:
     """The file that `model.weights` names, and its hash; None for null.
 
-    Raises `UserError` if nobody publishes such weights, or there is no such file or run.
+    Raises `UserError` if there is no such file or run, or it holds no weights.
     """
     from src.training.start import Weights
 
@@ -32,20 +34,29 @@ def find(weights: str | None, *, variant: str, depth: int) -> Weights | None:
         from src import tracking
 
         return Weights.of(tracking.checkpoint(weights.removeprefix("mlflow:")), source=weights)
-    place = weights
-    if weights == "kinetics400":
-        if variant not in PUBLISHED:
-            others = ", ".join(PUBLISHED)
-            raise UserError(f"model.weights: nobody publishes {variant} trained on Kinetics-400; there are {others}")
-        place = PUBLISHED[variant].address
-    elif weights == "imagenet":
-        place = IMAGENET[depth]
+    place = {"imagenet": IMAGENET.get(depth), "kinetics400": variant in PUBLISHED and PUBLISHED[variant].address}.get(
+        weights, weights
+    )
     if "://" not in place:
         return Weights.of(paths.MAIN / Path(place).expanduser(), source=weights)
     from src.fetching.downloads import Downloads
 
+    if weights == "kinetics400":
+        print(f"{place}: about {PUBLISHED[variant].size / 1e6:.0f} MB, fetched if it is not here yet", file=sys.stderr)
     downloads = Downloads(paths.DOWNLOADS, paths.CHECKSUMS)
-    found = Weights.of(downloads.file(place, setting="model.weights"), source=weights)
-    if weights == "imagenet" and not found.sha256.startswith(start := place.rpartition("-")[2].removesuffix(".pth")):
-        raise UserError(f"model.weights: {found.file} has a hash that begins with {found.sha256[:8]}, not {start}")
-    return found
+    check = functools.partial(_check, named_after_its_hash=weights == "imagenet", name=place.rpartition("/")[2])
+    return Weights.of(downloads.file(place, setting="model.weights", check=check), source=weights)
+
+
+def _check(file: Path, *, name: str, named_after_its_hash: bool) -> None:
+    """Raise `DamagedError` for what is no file of weights, before its hash is taken for the right one."""
+    from src.fetching.fetch import DamagedError
+
+    with file.open("rb") as content:
+        start = content.read(4)
+        content.seek(0)
+        digest = hashlib.file_digest(content, "sha256").hexdigest()
+    if not start.startswith((b"PK\3\4", b"\x80")):
+        raise DamagedError(f"model.weights: {name} is no file of weights: it begins with {start!r}")
+    if named_after_its_hash and not digest.startswith(expected := name.rpartition("-")[2].removesuffix(".pth")):
+        raise DamagedError(f"model.weights: {name} has a hash that begins with {digest[:8]}, not {expected}")

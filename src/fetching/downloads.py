@@ -15,7 +15,7 @@ import json
 import re
 import shutil
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -84,17 +84,22 @@ class Downloads:
                 fetch(place, target, check=accept, room=room, ca_bundle=self.ca_bundle, insecure=self.insecure)
             return self._tree(place, self._records()[_key(place)]["sha256"])
 
-    def file(self, address: str, *, setting: str) -> Path:
-        """The file at `address`, fetched once. Raises `UserError`, naming `setting`, if it is not what it first was."""
+    def file(self, address: str, *, setting: str, check: Callable[[Path], None]) -> Path:
+        """The file at `address`, fetched once. Raises `UserError`, naming `setting`, if it is not what it first was.
+
+        `check` raises `DamagedError` for one that cannot be the right one, before its hash is noted.
+        """
+
+        def accept(file: Path) -> None:
+            check(file)
+            self._remember(address, self._compared(file, place=address, setting=setting))
+
         with self._locked():
             target = below(self.root, address)
-            accept = functools.partial(self._compared, place=address, setting=setting)
             if target.exists():
-                digest = accept(target)
+                accept(target)
             else:
                 fetch(address, target, check=accept, ca_bundle=self.ca_bundle, insecure=self.insecure)
-                digest = accept(target)
-            self._remember(address, digest)
             return target
 
     def is_ours(self, folder: Path) -> bool:

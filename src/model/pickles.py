@@ -59,24 +59,32 @@ class Array:
         self.values = np.frombuffer(content, kind).reshape(shape, order="F" if by_columns else "C")
 
 
-def _reconstruct(kind: type, *_: Any) -> Array:
-    """In the place of NumPy's own: an array whose state follows."""
-    if kind is not Array:
-        raise pickle.UnpicklingError(f"it holds an array of the type {kind!r}")
-    return Array()
+class Reconstruct:
+    """In the place of NumPy's own: an array whose state follows. No function, whose attributes a pickle could set."""
+
+    __slots__ = ()
+
+    def __call__(self, kind: type, *_: Any) -> Array:
+        if kind is not Array:
+            raise pickle.UnpicklingError(f"it holds an array of the type {kind!r}")
+        return Array()
 
 
-def _encode(text: str, *_: Any) -> bytes:
+class Encode:
     """In the place of `_codecs.encode`: bytes, which Python 3 writes as Latin-1 text for Python 2 to read."""
-    return text.encode("latin1")
+
+    __slots__ = ()
+
+    def __call__(self, text: str, *_: Any) -> bytes:
+        return text.encode("latin1")
 
 
 ADMITTED = {
     ("numpy", "dtype"): DType,
     ("numpy", "ndarray"): Array,
-    ("numpy.core.multiarray", "_reconstruct"): _reconstruct,
-    ("numpy._core.multiarray", "_reconstruct"): _reconstruct,  # since NumPy 2
-    ("_codecs", "encode"): _encode,
+    ("numpy.core.multiarray", "_reconstruct"): Reconstruct(),
+    ("numpy._core.multiarray", "_reconstruct"): Reconstruct(),  # since NumPy 2
+    ("_codecs", "encode"): Encode(),
     ("collections", "OrderedDict"): OrderedDict,
 }
 

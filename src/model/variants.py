@@ -38,16 +38,14 @@ VARIANTS: dict[str, dict[str, int]] = {
 
 @dataclass(frozen=True)
 class Published:
-    """Weights trained on Kinetics-400, 400 classes: `address`, about how many bytes, and what clips they expect.
+    """Weights trained on Kinetics-400, 400 classes: `address`, and about how many bytes.
 
-    Channels are RGB, scaled to 0–1, less `mean`, divided by `std`. The variant's frames and stride are those of
-    a video of `fps` frames a second.
+    They expect the variant's frames and stride, of a video of `fps` frames a second, and the normalisation that all
+    networks here have (src/video/transforms.py).
     """
 
     address: str
     size: int
-    mean: float = 0.45
-    std: float = 0.225
     fps: float = 30.0
 
 

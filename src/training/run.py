@@ -57,7 +57,7 @@ def identify(
     sections = [params.model.network(), params.augment.model_dump(), params.train.model_dump()]
     start = {"weights": weights.source, "weights.sha256": weights.sha256} if weights else {}
     mirrored = mirrored_labels(classes, params.dataset.mirror)
-    key = [sections, mirrored, classes, data, _version(), *start.values()]
+    key = [sections, mirrored, classes, data, _version(), weights and weights.sha256]
     return {"dataset.sha256": data, "state": fingerprint(key)} | start
 
 

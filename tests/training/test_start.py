@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
+from src import params
 from src.command import UserError
 from src.model.checkpoint import Checkpoint, build
 from src.model.slowfast import published_name
 from src.model.weights import hub_name
+from src.training import run
+from src.training.loop import predict, train_epoch
 from src.training.optim import build_optimizer
 from src.training.start import IMAGENET_MEAN, IMAGENET_STD, Weights, freeze, renormalise, start_from
 from src.video.transforms import MEAN, STD
@@ -82,15 +85,25 @@ def test_a_stem_that_expects_imagenets_colours_takes_ours():
 
 
 def one_step(model: nn.Module, frozen: list[nn.Module], **settings) -> dict[str, Tensor]:
-    """By how much each entry of the state has moved."""
+    """By how much each entry of the state has moved after a training step, an evaluation and another step."""
     before = {name: value.clone() for name, value in model.state_dict().items()}
-    settings = {"name": "sgd", "lr": 0.1, "momentum": 0.0, "weight_decay": 0.01} | settings
+    settings = {"name": "sgd", "lr": 0.05, "momentum": 0.0, "weight_decay": 0.01} | settings
     optimizer = build_optimizer(model, **settings)
-    model.train()
-    for module in frozen:
-        module.eval()
-    F.cross_entropy(model(torch.randn(2, 3, 8, 32, 32)), torch.tensor([0, 1])).backward()
-    optimizer.step()
+    batch = (torch.randint(0, 256, (2, 3, 8, 32, 32), dtype=torch.uint8), torch.tensor([0, 1]))
+    for _ in range(2):
+        train_epoch(
+            model,
+            [batch],
+            optimizer=optimizer,
+            rate=lambda step: settings["lr"],
+            device=torch.device("cpu"),
+            precision="fp32",
+            label_smoothing=0.0,
+            clip_norm=None,
+            after_step=lambda clips: None,
+            frozen=frozen,
+        )
+        predict(model, [batch[0]], device=torch.device("cpu"), precision="fp32")
     return {name: value - before[name] for name, value in model.state_dict().items()}
 
 
@@ -116,16 +129,16 @@ def test_frozen_norms_keep_their_statistics_and_their_scale(one_thread):
 
 
 def test_the_backbone_learns_at_its_share_of_the_rate(one_thread):
+    """A hundredth of the way, but for what the second step's gradient differs by."""
     moves = []
-    for share in (1.0, 0.1):
+    for share in (1.0, 0.01):
         model = network(dropout=0.0)
         torch.manual_seed(3)
-        moves.append(one_step(model, [], backbone_lr=share))
-    whole, tenth = moves
-    torch.testing.assert_close(tenth["head.weight"], whole["head.weight"])
-    torch.testing.assert_close(
-        tenth["slow.res2.0.branch.a.conv.weight"], 0.1 * whole["slow.res2.0.branch.a.conv.weight"], atol=1e-7, rtol=1e-3
-    )
+        moves.append(one_step(model, [], lr=1e-3, backbone_lr=share))
+    whole, part = moves
+    name = "slow.res2.0.branch.a.conv.weight"
+    assert part["head.weight"].norm() == pytest.approx(whole["head.weight"].norm().item(), rel=0.05)
+    assert 0.005 < part[name].norm() / whole[name].norm() < 0.02
 
 
 def test_fine_tuning_from_a_file_of_the_hub(trained, tmp_path, one_thread):
@@ -140,5 +153,18 @@ def test_fine_tuning_from_a_file_of_the_hub(trained, tmp_path, one_thread):
     ]
     assert len(frozen) > 100
     assert all(torch.equal(model.state_dict()[name], state[name]) for name in frozen)
-    learning = moved["slow.res5.0.branch.a.conv.weight"]
-    assert 0 < learning.norm() < 0.1 * moved["head.weight"].norm()
+    assert moved["slow.res5.0.branch.a.conv.weight"].any()
+    assert moved["head.weight"].any()
+
+
+def test_weights_are_part_of_what_a_training_is_known_by(tmp_path, monkeypatch):
+    """Otherwise an interrupted training would go on from another start."""
+    monkeypatch.setattr(run.paths, "FRAMES", tmp_path)
+    settings = params.check({}, source="")
+    (tmp_path / "settings.json").write_text(json.dumps(settings.extract.of_frames()))
+    keys = [
+        run.identify(settings, [[]], classes=["ArmCircleLeft", "ArmCircleRight"], weights=weights)["state"]
+        for weights in (None, Weights(tmp_path, "a", "1"), Weights(tmp_path, "b", "1"), Weights(tmp_path, "a", "2"))
+    ]
+    assert keys[1] == keys[2]
+    assert len(set(keys)) == 3
