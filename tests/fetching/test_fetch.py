@@ -528,8 +528,8 @@ def test_after_enough_tries_it_says_what_happened_and_what_is_kept(server, targe
     server.replies = [Reply(drop_after=30_000), *[Reply(status=503)] * 99]
     assert refusal(server.url, target) == (
         f"{server.url}: the server answers 503 Service Unavailable, and 8 tries in a row brought nothing; "
-        f"30,000 bytes are kept in {part(target)} and the same command goes on from there; dataset.archive and "
-        "dataset.lists take another address, or a file that is on this disk already"
+        f"30,000 bytes are kept in {part(target)} and the same command goes on from there; dataset.archive, "
+        "dataset.lists and model.weights take another address, or a file that is on this disk"
     )
     assert len(server.requests) == 1 + module.TRIES
     assert left(target) == ["videos.zip.part", "videos.zip.part.json"]
