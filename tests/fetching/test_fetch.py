@@ -549,8 +549,8 @@ def test_nobody_at_the_address_is_tried_again_and_named(server, target):
 def test_a_refusal_is_final_and_names_the_settings_that_help(server, target, status, name):
     server.replies = [Reply(status=status)]
     assert refusal(server.url, target) == (
-        f"{server.url}: the server answers {status} {name}; dataset.archive and dataset.lists take another address, "
-        "or a file that is on this disk already"
+        f"{server.url}: the server answers {status} {name}; dataset.archive, dataset.lists and model.weights "
+        "take another address, or a file that is on this disk"
     )
     assert len(server.requests) == 1
     assert left(target) == []
