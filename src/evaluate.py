@@ -1,9 +1,11 @@
 """artifacts/model.pt on test videos, and on as many training videos → metrics, intervals, the gap, figures.
 
-    python -m src.evaluate
+    python -m src.evaluate                              artifacts/model.pt
+    python -m src.evaluate --run RUN_ID [--epoch 12]    a checkpoint that MLflow has: the run's best, or an epoch's
 
 Training videos are evaluated exactly as test videos are: no augmentation, no dropout, the same views. So the gap
-compares like with like. Writes artifacts/metrics.json and artifacts/evaluation/.
+compares like with like. Writes artifacts/metrics.json and artifacts/evaluation/; with --run, the same but for the
+curves to artifacts/evaluation-RUN_ID/, so that what DVC keeps stays, and to an MLflow run of its own.
 """
 
 from __future__ import annotations
@@ -75,14 +77,29 @@ def write_details(folder: Path, videos: Sequence[Video], answers: np.ndarray, *,
 
 
 def main() -> None:
-    params = command.settings(__doc__)
-    from src import tracking
+    parser = command.parser(__doc__)
+    parser.add_argument("--run", metavar="RUN_ID", help="evaluate this run's best checkpoint in MLflow instead")
+    parser.add_argument("--epoch", type=int, metavar="N", help="with --run: the checkpoint of epoch N")
+    arguments = parser.parse_args()
+    if arguments.epoch is not None and arguments.run is None:
+        parser.error("--epoch chooses among a run's checkpoints: it needs --run RUN_ID")
+    params = command.settings_of(arguments)
     from src.model.checkpoint import Checkpoint
     from src.report import figures
+    from src.tracking.recorder import evaluating
     from src.training.answers import probabilities, sample
     from src.video import manifest
 
-    checkpoint = Checkpoint.load(paths.MODEL)
+    model, folder, metrics_file = paths.MODEL, paths.EVALUATION, paths.METRICS
+    of_epoch = {} if arguments.epoch is None else {"epoch": arguments.epoch}
+    if arguments.run is not None:
+        from src.tracking import store
+
+        model = store.checkpoint(arguments.run, arguments.epoch)
+        name = "-epoch-".join([arguments.run, *map(str, of_epoch.values())])
+        folder = paths.EVALUATION.with_name(f"{paths.EVALUATION.name}-{name}")
+        metrics_file = folder / "metrics.json"
+    checkpoint = Checkpoint.load(model)
     classes, settings = checkpoint.classes, params.evaluate
     test, test_listed = manifest.videos(paths.SPLITS / "test.csv", frames=paths.FRAMES, classes=classes)
     train, _ = manifest.videos(paths.SPLITS / "train.csv", frames=paths.FRAMES, classes=classes)
@@ -100,15 +117,17 @@ def main() -> None:
         )
         sides[side] = headline(answers[side], videos, listed=listed, bootstrap=settings.bootstrap, seed=settings.seed)
     result = sides | {"gap": sides["train"]["top1"] - sides["test"]["top1"]}
-    files.write_text(paths.METRICS, json.dumps(result, indent=2) + "\n")
-    write_details(paths.EVALUATION, test, answers["test"], classes=classes)
-    history = [{key: float(value) for key, value in row.items()} for row in tables.read(paths.HISTORY)]
-    figures.curves(paths.EVALUATION / "curves.png", history, best=checkpoint.epoch)
+    files.write_text(metrics_file, json.dumps(result, indent=2) + "\n")
+    write_details(folder, test, answers["test"], classes=classes)
+    if arguments.run is None:
+        history = [{key: float(value) for key, value in row.items()} for row in tables.read(paths.HISTORY)]
+        figures.curves(folder / "curves.png", history, best=checkpoint.epoch)
 
     numbers = {f"{side}.{key}": value for side, values in sides.items() for key, value in values.items()}
-    tracker = tracking.for_evaluation(checkpoint.run_id, settings=settings.model_dump())
-    written = [paths.METRICS, *sorted(paths.EVALUATION.iterdir())]
-    tracker.results(numbers | {"gap": result["gap"]}, written, folder="evaluation")
+    of, own = arguments.run or checkpoint.run_id, arguments.run is not None
+    with evaluating(of, settings=settings.model_dump() | of_epoch, own=own) as recorder:
+        written = sorted({metrics_file, *folder.iterdir()})
+        recorder.results(numbers | {"gap": result["gap"]}, written, folder="evaluation")
     if len(test) < test_listed:
         print(f"evaluated {len(test)} of {test_listed} listed test videos; the others could not be read")
     model = checkpoint.model

@@ -2,7 +2,7 @@
 
 kinetics400     the variant's published weights
 imagenet        torchvision's ResNet of the variant's depth
-mlflow:RUN      the best checkpoint of a run in MLflow
+mlflow:RUN      the best checkpoint of a run in MLflow, by its id or its spool's name
 FILE or URL     published weights, or a model.pt of this pipeline
 """
 
@@ -31,9 +31,9 @@ def find(weights: str | None, *, variant: str, depth: int) -> Weights | None:
     if weights is None:
         return None
     if weights.startswith("mlflow:"):
-        from src import tracking
+        from src.tracking import store
 
-        return Weights.of(tracking.checkpoint(weights.removeprefix("mlflow:")), source=weights)
+        return Weights.of(store.checkpoint(weights.removeprefix("mlflow:")), source=weights)
     place = {"imagenet": IMAGENET.get(depth), "kinetics400": variant in PUBLISHED and PUBLISHED[variant].address}.get(
         weights, weights
     )

@@ -1,6 +1,8 @@
-"""The numbers of one side, the table, and a checkpoint's answers against views cut out by hand."""
+"""The numbers of one side, the table, a checkpoint's answers against views cut out by hand, and runs out of MLflow."""
 
+import json
 import random
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +15,8 @@ from src.training.answers import probabilities, sample
 from src.video import store
 from src.video.manifest import Video
 from tests.conftest import TINY_MODEL as MODEL
+from tests.conftest import Checkout
+from tests.test_pipeline import runs
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -87,3 +91,36 @@ def test_answers_are_the_mean_over_views_cut_out_by_hand(tmp_path, workers):
         assert answer == pytest.approx(logits.softmax(1).mean(0).numpy(), abs=1e-5)
     assert np.abs(answers[0] - answers[1]).max() > 0.01
     assert answers.sum(1) == pytest.approx([1, 1])
+
+
+def test_a_checkpoint_that_mlflow_has_is_evaluated_beside_what_dvc_keeps(reproduced: Checkout):
+    training = runs(reproduced)[0]
+    number, best = training.info.run_id, int(training.data.tags["checkpoint.best"])
+    kept = (reproduced.path / "artifacts/metrics.json").read_text()
+    try:
+        for options, name in ((), number), (("--epoch", "1"), f"{number}-epoch-1"):
+            reproduced.run("python", "-m", "src.evaluate", "--run", number, *options)
+            folder = reproduced.path / f"artifacts/evaluation-{name}"
+            assert {path.name for path in folder.iterdir()} == {
+                *("metrics.json", "predictions.csv", "per_class.csv", "per_class.png", "confusion.png")
+            }
+            if not options or best == 1:  # the same network as artifacts/model.pt
+                assert json.loads((folder / "metrics.json").read_text()) == json.loads(kept)
+            evaluation = runs(reproduced)[-1]
+            assert (evaluation.info.run_name, evaluation.info.status) == ("evaluation", "FINISHED")
+            assert evaluation.data.tags["trained in"] == number
+            assert evaluation.data.tags.get("evaluate.epoch") == (options[1] if options else None)
+        assert (reproduced.path / "artifacts/metrics.json").read_text() == kept
+        assert reproduced.run("git", "status", "--porcelain").stdout == ""
+    finally:
+        for folder in (reproduced.path / "artifacts").glob("evaluation-*"):
+            shutil.rmtree(folder)
+    missing = reproduced.run("python", "-m", "src.evaluate", "--run", number, "--epoch", "9", check=False)
+    assert missing.returncode == 1
+    assert f"has no checkpoint of epoch 9 of run {number}: there is 1, 2" in missing.stderr
+
+
+def test_an_epoch_without_a_run_is_refused(reproduced: Checkout):
+    refused = reproduced.run("python", "-m", "src.evaluate", "--epoch", "1", check=False)
+    assert refused.returncode == 2
+    assert "--epoch chooses among a run's checkpoints: it needs --run RUN_ID" in refused.stderr

@@ -274,7 +274,7 @@ def test_what_came_unverified_stays_so_in_the_record(checkout, lists, tmp_path):
 
 def source_tags(checkout: Checkout) -> dict[str, str]:
     """What each run in MLflow is tagged with."""
-    code = "import json; from src import tracking; print(json.dumps(tracking._source()))"
+    code = "import json; from src.tracking import origin; print(json.dumps(origin.source()))"
     return json.loads(checkout.run("python", "-c", code).stdout)
 
 
