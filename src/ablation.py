@@ -78,7 +78,7 @@ def run_recipe(
     params: Params, folds: dict[str, dict[str, list[Video]]], *, classes: list[str], recipe: str, results: Path
 ) -> list[Answers]:
     """Train and test on each fold; several are nested under one MLflow run, which ends with their mean."""
-    from src import tracking
+    from src.tracking.recorder import recording
     from src.training import run
     from src.training.state import fingerprint, locked
 
@@ -98,8 +98,8 @@ def run_recipe(
     settings = params.in_force(exclude={"split", "runtime"})
     title = f"{recipe}, {len(folds)} folds"
     with locked(paths.STATE / "ablation" / key) as state:
-        with tracking.run(run_id=state.run_id, settings=settings, tags=tags, name=title) as tracker:
-            state.run_id = tracker.run_id
+        with recording(spool=state.spool, settings=settings, tags=tags, name=title) as recorder:
+            state.spool = recorder.spool
             answers = []
             for number, name in enumerate(folds, start=1):
                 print(f"{recipe}, fold {number} of {len(folds)}: {name}", file=sys.stderr)
@@ -108,8 +108,8 @@ def run_recipe(
             for side in ("train", "test"):
                 mean, deviation = mean_and_deviation([top1(rows[side]) for rows in answers])
                 numbers |= {f"{side}.top1": mean, f"{side}.top1_deviation": deviation}
-            tracker.results(numbers)
-        files.write_text(finished, tracker.run_id)
+            recorder.results(numbers)
+        files.write_text(finished, recorder.run_id)
         state.discard()
     return answers
 
@@ -129,7 +129,7 @@ def run_one(
     params: Params, fold: dict[str, list[Video]], *, classes: list[str], name: dict[str, str], results: Path
 ) -> Answers:
     """Train on one fold; answer its test videos and as many training videos. What is in `results` is not redone."""
-    from src import tracking
+    from src.tracking.recorder import recording
     from src.training import run
     from src.training.answers import probabilities, sample
     from src.training.state import fingerprint, locked
@@ -143,17 +143,10 @@ def run_one(
     # Which videos stand where is the fold's tag; the settings of `split` say it of data/splits alone.
     settings = params.in_force(exclude={"runtime"} | ({"split"} if name["fold"] != "split" else set()))
     with locked(paths.STATE / "ablation" / key) as state:
-        with tracking.run(run_id=state.run_id, settings=settings, tags=name | identity) as tracker:
-            state.run_id = tracker.run_id
+        with recording(spool=state.spool, settings=settings, tags=name | identity) as recorder:
+            state.spool = recorder.spool
             trained = run.train_network(
-                params,
-                fold["train"],
-                fold["val"],
-                classes=classes,
-                state=state,
-                run_id=tracker.run_id,
-                after_epoch=tracker.epochs,
-                weights=weights,
+                params, fold["train"], fold["val"], classes=classes, state=state, recorder=recorder, weights=weights
             )
             answers: Answers = {"history": trained.history}
             chosen = {
@@ -179,7 +172,7 @@ def run_one(
                     }
                     for v, row in zip(videos, rows, strict=True)
                 ]
-                tracker.results({f"{side}.top1": top1(answers[side])})
+                recorder.results({f"{side}.top1": top1(answers[side])})
         files.write_text(done, json.dumps(answers))
         state.discard()
     return answers

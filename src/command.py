@@ -62,13 +62,14 @@ def settings_of(arguments: argparse.Namespace) -> Params:
 
 def run(main: Callable[[], None]) -> None:
     """Call a command's `main` and turn what the user can mend into one line on stderr."""
+    rank = int(os.environ.get("RANK", "0"))  # set by torchrun, of whose processes the first speaks for all
     try:
         main()
         sys.stdout.flush()
     except UserError as error:
-        sys.exit(f"error: {error}")
+        sys.exit(f"error{f' on rank {rank}' if rank else ''}: {error}")
     except KeyboardInterrupt:
-        sys.exit("interrupted: the same command goes on from here")
+        sys.exit(1 if rank else "interrupted: the same command goes on from here")
     except BrokenPipeError:  # of `| head`; Python would try again to print the rest when it exits
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(1)

@@ -207,7 +207,7 @@ def main() -> None:
     files.borrow(paths.RAW)
     if dataset.name == "synthetic":
         settings = dataset.model_dump(include={"actors", "clips", "seed", "classes"})
-        rows = synthetic(paths.RAW, **settings, processes=params.runtime.processes)
+        rows = synthetic(paths.RAW, **settings, processes=params.runtime.cores)
     elif dataset.name == "folder":
         rows = folder(paths.RAW, path=path, **dataset.model_dump(include={"group", "classes"}))
     else:

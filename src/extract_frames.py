@@ -141,7 +141,7 @@ def main() -> None:
         frames=paths.FRAMES,
         **params.extract.of_frames(),
         limit=params.extract.time_limit,
-        processes=params.runtime.processes,
+        processes=params.runtime.cores,
         cluster=params.runtime.cluster,
     )
     read = [row for row in rows if not row["refused"]]

@@ -174,6 +174,8 @@ class Augment(Section):
     flip: Probability = 0.5
     jitter: Probability = 0.4
     grey: Probability = 0.2
+    mixup: Annotated[float, Field(ge=0)] = 0.0
+    cutmix: Annotated[float, Field(ge=0)] = 0.0
 
     @model_validator(mode="after")
     def _scale_is_a_range(self) -> Augment:
@@ -186,8 +188,10 @@ class Augment(Section):
 class Train(Section):
     epochs: Count = 25
     batch: Annotated[int, Field(ge=2)] = 16
+    accumulate: Count = 1
     optimizer: Literal["sgd", "adamw"] = "adamw"
     lr: Annotated[float, Field(gt=0)] = 2.0e-3
+    lr_batch: Count | None = None
     momentum: Share = 0.9
     weight_decay: Annotated[float, Field(ge=0)] = 0.05
     schedule: Literal["cosine", "constant"] = "cosine"
@@ -198,13 +202,30 @@ class Train(Section):
     backbone_lr: Annotated[float, Field(gt=0)] = 1.0
     freeze: Literal["stem", "res2", "res3", "res4", "res5"] | None = None
     freeze_norms: bool = False
-    precision: Literal["auto", "bf16", "fp32"] = "auto"
+    ema: Annotated[float, Field(gt=0, lt=1)] | None = None
+    precise_bn: Annotated[int, Field(ge=0)] = 0
+    sync_bn: bool = False
+    precision: Literal["auto", "bf16", "fp16", "fp32"] = "auto"
     seed: Annotated[int, Field(ge=0)] = 0
 
     @model_validator(mode="after")
     def _warmup_ends(self) -> Train:
         if self.warmup and self.warmup >= self.epochs:
             raise ValueError(f"train.warmup {self.warmup:g} must be shorter than train.epochs {self.epochs}")
+        return self
+
+    @model_validator(mode="after")
+    def _parts_of_a_batch_hold_pairs(self) -> Train:
+        if self.batch < 2 * self.accumulate:
+            raise ValueError(
+                f"train.accumulate {self.accumulate} leaves fewer than two of train.batch {self.batch} clips a part"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _norms_are_frozen_or_taken_anew(self) -> Train:
+        if self.precise_bn and (frozen := "freeze_norms" if self.freeze_norms else "freeze" if self.freeze else None):
+            raise ValueError(f"train.precise_bn would take anew the statistics that train.{frozen} keeps")
         return self
 
 
@@ -218,7 +239,12 @@ class Evaluate(Section):
 class Runtime(Section):
     device: Annotated[str, Field(pattern=r"^(auto|cpu|cuda(:\d+)?)$")] = "auto"
     workers: Annotated[int, Field(ge=0)] = 2
-    processes: Count | None = None
+    processes: Count = 1
+    compile: bool = False
+    save_every: Count = 200
+    log_every: Count = 10
+    checkpoints: Annotated[float, Field(ge=0)] = 1.0
+    cores: Count | None = None
     cluster: Annotated[str, Field(pattern=r"^[a-z]+://.+:\d+$")] | None = None
 
 

@@ -1,8 +1,10 @@
 """data/frames and data/splits/{train,val}.csv → artifacts/model.pt and artifacts/history.csv.
 
     python -m src.train
+    python -m src.train --set runtime.processes=4        on four GPUs
+    torchrun --nnodes=2 --nproc-per-node=4 --rdzv-endpoint=HOST:29400 -m src.train        on each of two machines
 
-Interrupted and started again, it goes on after its last whole epoch, in the same MLflow run. The model kept is
+Interrupted and started again, it goes on from the step that was saved last, in the same MLflow run. The model kept is
 the one of the epoch that did best on validation; test videos are not looked at.
 """
 
@@ -13,8 +15,9 @@ from src import command, paths, tables
 
 def main() -> None:
     params = command.settings(__doc__)
-    from src import pretrained, tracking
-    from src.training import run
+    from src import pretrained
+    from src.tracking.recorder import recording
+    from src.training import distributed, run
     from src.training.state import locked
     from src.video import labels, manifest
 
@@ -26,28 +29,25 @@ def main() -> None:
     depth = params.model.network()["depth"]
     weights = pretrained.find(params.model.weights, variant=params.model.variant, depth=depth)
     identity = run.identify(params, [train, val], classes=classes, weights=weights)
+    if params.runtime.processes > 1 and not distributed.launched():
+        distributed.launch(params.runtime.processes)
+        return
     settings = params.in_force(exclude={"evaluate", "runtime"})
-    with locked(paths.STATE / "train" / identity["state"]) as state:
-        tags = {"dataset": params.dataset.name} | identity
-        with tracking.run(run_id=state.run_id, settings=settings, tags=tags) as tracker:
-            state.run_id = tracker.run_id
-            trained = run.train_network(
-                params,
-                train,
-                val,
-                classes=classes,
-                state=state,
-                run_id=tracker.run_id,
-                after_epoch=tracker.epochs,
-                weights=weights,
-            )
-            trained.best.save(paths.MODEL)
-            tables.write(paths.HISTORY, trained.history, columns=list(trained.history[0]))
-            checkpoints = [state.folder / "checkpoints" / name for name in ("best.pt", "last.pt")]
-            for checkpoint, path in zip((trained.best, trained.last), checkpoints, strict=True):
-                checkpoint.save(path)
-            tracker.results({"best_epoch": trained.best.epoch}, checkpoints, folder="checkpoints")
-        state.discard()
+    with distributed.joined(device=params.runtime.device) as team:
+        what = {"classes": classes, "weights": weights, "team": team}
+        if not team.first:
+            run.train_network(params, train, val, state=None, recorder=None, **what)
+            return
+        with locked(paths.STATE / "train" / identity["state"]) as state:
+            tags = {"dataset": params.dataset.name} | identity
+            checkpoints = params.runtime.checkpoints
+            with recording(spool=state.spool, settings=settings, tags=tags, checkpoints=checkpoints) as recorder:
+                state.spool = recorder.spool
+                trained = run.train_network(params, train, val, state=state, recorder=recorder, **what)
+                trained.best.save(paths.MODEL)
+                tables.write(paths.HISTORY, trained.history, columns=list(trained.history[0]))
+                recorder.results({"best_epoch": trained.best.epoch})
+            state.discard()
     best = trained.history[trained.best.epoch - 1]
     print(f"artifacts/model.pt: epoch {best['epoch']} of {len(trained.history)}, validation {best['val_top1']:.1%}")
 

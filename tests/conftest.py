@@ -26,7 +26,7 @@ TINY = [
         "evaluate.views=2",
         "evaluate.bootstrap=200",
     ),
-    *("runtime.workers=0", "runtime.processes=2"),
+    *("runtime.workers=0", "runtime.cores=2"),
 ]
 
 

@@ -72,6 +72,15 @@ def test_ctrl_c_is_one_line():
     assert ending(KeyboardInterrupt()) == "interrupted: the same command goes on from here"
 
 
+def test_of_several_processes_the_first_speaks_for_all(monkeypatch):
+    monkeypatch.setenv("RANK", "0")
+    assert ending(command.UserError("class Walk is empty")) == "error: class Walk is empty"
+    assert ending(KeyboardInterrupt()).startswith("interrupted")
+    monkeypatch.setenv("RANK", "3")
+    assert ending(command.UserError("class Walk is empty")) == "error on rank 3: class Walk is empty"
+    assert ending(KeyboardInterrupt()) == 1
+
+
 @pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT, errno.EFBIG])
 def test_a_full_disk_is_one_line_that_names_the_folder(number):
     message = ending(OSError(number, os.strerror(number), "/big/disk/.clip.avi.123"))

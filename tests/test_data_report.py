@@ -266,7 +266,7 @@ def test_the_command_reports_on_videos_as_people_have_them(tmp_path):
         r"dataset.group=(p\d)_",
         "dataset.mirror={}",
     ]
-    settings += ["extract.short_side=72", "extract.on_error=skip", "model.frames=8", "runtime.processes=1"]
+    settings += ["extract.short_side=72", "extract.on_error=skip", "model.frames=8", "runtime.cores=1"]
     shares = [part for setting in settings for part in ("--set", setting)]
 
     early = checkout.run("python", "-m", "src.data_report", check=False)

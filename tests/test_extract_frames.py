@@ -382,7 +382,7 @@ def stage(path: Path, names: Iterable[str]):
     rows = [{"video": name, "label": name.split("/")[0], "group": name, "part": ""} for name in names]
     tables.write(path / "data" / "videos.csv", rows, columns=["video", "label", "group", "part"])
     values = SETTINGS | {"on_error": "fail"}
-    settings = [*(f"extract.{key}={value}" for key, value in values.items()), "runtime.processes=1", "model.crop=16"]
+    settings = [*(f"extract.{key}={value}" for key, value in values.items()), "runtime.cores=1", "model.crop=16"]
     checkout.run("python", "-m", "src.params", "apply", *(part for each in settings for part in ("--set", each)))
     return checkout
 

@@ -151,6 +151,18 @@ def test_what_yaml_takes_for_text_is_said_with_the_right_way_to_write_it(tmp_pat
         ({"model": {"fusion_kernel": 4}}, "model.fusion_kernel 4 is even; its centre frame needs an odd one"),
         ({"augment": {"scale": [0.9, 0.2]}}, "augment.scale [0.9, 0.2] must be two shares of the frame"),
         ({"train": {"warmup": 5, "epochs": 5}}, "train.warmup 5 must be shorter than train.epochs 5"),
+        (
+            {"train": {"batch": 7, "accumulate": 4}},
+            "train.accumulate 4 leaves fewer than two of train.batch 7 clips a part",
+        ),
+        (
+            {"model": {"weights": "a.pt"}, "train": {"precise_bn": 1, "freeze": "res2"}},
+            "train.precise_bn would take anew the statistics that train.freeze keeps",
+        ),
+        (
+            {"model": {"weights": "a.pt"}, "train": {"precise_bn": 1, "freeze_norms": True}},
+            "train.precise_bn would take anew the statistics that train.freeze_norms keeps",
+        ),
         ({"model": {"crop": 64}, "extract": {"short_side": 48}}, "model.crop 64 is larger than extract.short_side 48"),
     ],
 )
@@ -261,16 +273,16 @@ def test_apply_keeps_comments_also_the_users_own(file):
     text = file.read_text().replace("\ntrain:", "\n# tried on Tuesday: worse\ntrain:")
     file.write_text(text + "# the end\n")
     comments = [line.split("#", 1)[1] for line in file.read_text().splitlines() if "#" in line]
-    apply([paths.RECIPES / "baseline-2019.yaml"], ["runtime.processes=3"], target=file)
+    apply([paths.RECIPES / "baseline-2019.yaml"], ["runtime.cores=3"], target=file)
     assert [line.split("#", 1)[1] for line in file.read_text().splitlines() if "#" in line] == comments
     assert " tried on Tuesday: worse" in comments
 
 
 def test_apply_writes_null_as_null_and_collections_in_one_line(file):
-    apply([], ["runtime.processes=3", "dataset.mirror={}", "augment.scale=[0.25, 0.5]"], target=file)
+    apply([], ["runtime.cores=3", "dataset.mirror={}", "augment.scale=[0.25, 0.5]"], target=file)
     apply([], ["train.clip_norm=null", "dataset.mirror={A: B, C: D}", "augment.scale=[0.25, 0.5]"], target=file)
     text = file.read_text()
-    for line in ("  processes: null ", "  clip_norm: null ", "  mirror: {A: B, C: D} ", "  scale: [0.25, 0.5] "):
+    for line in ("  cores: null ", "  clip_norm: null ", "  mirror: {A: B, C: D} ", "  scale: [0.25, 0.5] "):
         assert f"\n{line}" in text
 
 

@@ -77,8 +77,8 @@ def test_the_run_in_mlflow_is_complete(reproduced: Checkout):
     artifacts = Path(unquote(run.info.artifact_uri.removeprefix("file://")))
     found = {path.relative_to(artifacts).as_posix() for path in artifacts.rglob("*") if path.is_file()}
     assert found >= {
-        "checkpoints/best.pt",
-        "checkpoints/last.pt",
+        "checkpoints/epoch-0001.pt",
+        "checkpoints/epoch-0002.pt",
         "evaluation/confusion.png",
         "evaluation/metrics.json",
     }

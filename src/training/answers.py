@@ -10,9 +10,9 @@ import torch
 from tqdm import tqdm
 
 from src.model.checkpoint import Checkpoint
-from src.training.loop import predict
+from src.training.loader import loader
 from src.training.optim import choose_device
-from src.training.run import loader
+from src.training.predict import predict
 from src.video.dataset import TestViews
 from src.video.manifest import Video
 

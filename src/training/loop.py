@@ -1,88 +1,73 @@
-"""One epoch of training, and the network's answers on all views of some videos."""
+"""One epoch of training: the stream's batches through the learner, from any step on."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from itertools import islice
 
-import torch
-import torch.nn.functional as F
-from torch import Tensor, nn
+from src.training.learner import Learner, Part, Step
+from src.training.stream import ClipStream
 
-from src.command import UserError
-from src.training.optim import autocast
-from src.video.transforms import normalise
+
+@dataclass(frozen=True)
+class Totals:
+    """Sums over the steps of an epoch so far, kept with a training's state: a resumed epoch reports all of it."""
+
+    loss: float = 0.0
+    correct: float = 0.0
+    clips: float = 0.0
+    norms: float = 0.0
+    largest_norm: float = 0.0
+    measured: int = 0
+
+    def plus(self, step: Step) -> Totals:
+        """With one step more; a norm that overflowed is left out."""
+        known = math.isfinite(step.gradient_norm)
+        norm = step.gradient_norm if known else 0.0
+        return Totals(
+            loss=self.loss + step.loss,
+            correct=self.correct + step.correct,
+            clips=self.clips + step.clips,
+            norms=self.norms + norm,
+            largest_norm=max(self.largest_norm, norm),
+            measured=self.measured + known,
+        )
+
+    def means(self) -> dict[str, float]:
+        """`train_loss` and `train_top1` over the augmented clips; mean and largest gradient norm, before clipping."""
+        return {
+            "train_loss": self.loss / self.clips,
+            "train_top1": self.correct / self.clips,
+            "gradient_norm": self.norms / max(1, self.measured),
+            "gradient_norm_max": self.largest_norm,
+        }
 
 
 def train_epoch(
-    model: nn.Module,
-    batches: Iterable[tuple[Tensor, Tensor]],
+    learner: Learner,
+    stream: ClipStream,
+    batches: Iterable[Part],
     *,
-    optimizer: torch.optim.Optimizer,
     rate: Callable[[int], float],
-    device: torch.device,
-    precision: str,
-    label_smoothing: float,
-    clip_norm: float | None,
-    after_step: Callable[[int], None],
-    frozen: Sequence[nn.Module] = (),
-) -> dict[str, float]:
-    """Train on `(clips, labels)` batches; clips are `(B, 3, T, H, W)` uint8.
+    stop: Callable[[], bool],
+    after_step: Callable[[Step], None],
+) -> None:
+    """Train on the batches of `stream`, which has begun and which `batches` loads from.
 
-    `rate(step)` is the learning rate, of which a parameter group may take a `share`; `after_step(clips)` is told of
-    progress; modules in `frozen` stay as in evaluation. Returns mean `loss` and `top1` over the augmented clips. Raises
-    `UserError` instead of a step whose loss or gradient is not finite.
+    `rate(step)` is the learning rate. `stop` says whether this process was told to stop, which the step tells all.
     """
-    model.train()
-    for module in frozen:
-        module.eval()
-    loss_sum = correct = seen = torch.zeros((), device=device)
-    for step, (clips, labels) in enumerate(batches):
-        for group in optimizer.param_groups:
-            group["lr"] = rate(step) * group.get("share", 1.0)
-        clips, labels = to_device(clips, device), labels.to(device, non_blocking=True)
-        with autocast(device, precision=precision):
-            logits = model(clips)
-        loss = F.cross_entropy(logits.float(), labels, label_smoothing=label_smoothing)
-        optimizer.zero_grad()
-        loss.backward()
-        norm = nn.utils.clip_grad_norm_(model.parameters(), clip_norm or math.inf)
-        # Read together, after the backward pass: each look waits for a GPU to finish what it was given.
-        loss_value, norm_value = torch.stack([loss.detach(), norm]).tolist()
-        if not math.isfinite(loss_value):
-            raise UserError(
-                f"the loss is {loss_value} at step {step} of this epoch, with a learning rate of {rate(step):g}: "
-                "lower train.lr, lengthen train.warmup or set train.clip_norm"
+    parts = iter(batches)
+    for step in range(stream.first, stream.last):
+        after_step(
+            learner.step(
+                list(islice(parts, len(stream.mine))),
+                batch=stream.batch,
+                epoch=stream.epoch,
+                step=step,
+                part=stream.mine.start,
+                rate=rate(step),
+                stop=stop(),
             )
-        if not math.isfinite(norm_value):
-            raise UserError(
-                f"the gradient is {norm_value} at step {step} of this epoch though the loss is {loss_value:.3f}: "
-                "train.precision: fp32 is the safest; oneDNN's bfloat16 is known to fail on feature maps of 2 pixels"
-            )
-        optimizer.step()
-        loss_sum = loss_sum + loss.detach() * len(labels)
-        correct = correct + (logits.argmax(1) == labels).sum()
-        seen = seen + len(labels)
-        after_step(len(labels))
-    return {"loss": (loss_sum / seen).item(), "top1": (correct / seen).item()}
-
-
-@torch.inference_mode()
-def predict(model: nn.Module, videos: Iterable[Tensor], *, device: torch.device, precision: str) -> Tensor:
-    """Class probabilities `(N, classes)`, the mean of the softmax over each video's views, on the CPU.
-
-    `videos` yields all views of one video, `(V, 3, T, H, W)` uint8.
-    """
-    model.eval()
-    answers = []
-    for views in videos:
-        with autocast(device, precision=precision):
-            logits = model(to_device(views, device))
-        answers.append(logits.float().softmax(1).mean(0).cpu())
-    return torch.stack(answers)
-
-
-def to_device(clips: Tensor, device: torch.device) -> Tensor:
-    """`(B, 3, T, H, W)` uint8 → normalised floats on `device`, channels last, which 3-D convolutions run fastest on."""
-    clips = normalise(clips.to(device, non_blocking=True))
-    return clips.to(memory_format=torch.channels_last_3d)
+        )

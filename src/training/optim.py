@@ -39,17 +39,18 @@ def learning_rate(epoch: float, *, lr: float, epochs: int, warmup: float, schedu
 
 
 def choose_device(name: str) -> torch.device:
-    """`auto` is the first GPU, or else the CPU."""
+    """`auto` is a GPU, or else the CPU; `cuda` is the first GPU, or in one of several processes its own."""
     if name == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     return torch.device(name)
 
 
 def autocast(device: torch.device, *, precision: str) -> AbstractContextManager:
-    """bfloat16 where the device computes in it (`auto`), always (`bf16`) or never (`fp32`)."""
+    """bfloat16 where the device computes in it (`auto`), always (`bf16`), float16 (`fp16`) or neither (`fp32`)."""
     if precision == "auto":
         precision = "bf16" if _computes_in_bf16(device) else "fp32"
-    return torch.autocast(device.type, dtype=torch.bfloat16, enabled=precision == "bf16")
+    dtype = torch.float16 if precision == "fp16" else torch.bfloat16
+    return torch.autocast(device.type, dtype=dtype, enabled=precision != "fp32")
 
 
 def _computes_in_bf16(device: torch.device) -> bool:

@@ -18,6 +18,7 @@ from typing import Any
 
 import torch
 
+from src import files
 from src.command import UserError
 from src.model.checkpoint import save
 
@@ -28,7 +29,7 @@ def fingerprint(values: Any) -> str:
 
 
 class TrainingState:
-    """The files of one training: `last.pt` to go on from, `best.pt` to keep, `run_id` of the tracked run."""
+    """The files of one training: `last.pt` to go on from, `best.pt` to keep, `spool` of what is recorded of it."""
 
     def __init__(self, folder: Path):
         self.folder = folder
@@ -38,25 +39,27 @@ class TrainingState:
         path = self.folder / "last.pt"
         return torch.load(path, map_location=device, weights_only=True) if path.exists() else None
 
-    def save(self, state: dict[str, Any], *, best: bool) -> None:
-        """Replace `last.pt`, and `best.pt` with its model if this is the best so far; whole or not at all."""
-        if best:
-            save(self.folder / "best.pt", state["model"])
+    def save(self, state: dict[str, Any]) -> None:
+        """Replace `last.pt`, whole or not at all."""
         save(self.folder / "last.pt", state)
+
+    def save_best(self, weights: dict[str, torch.Tensor]) -> None:
+        """Replace `best.pt`, whole or not at all. To be called before `save`: a state never goes without its best."""
+        save(self.folder / "best.pt", weights)
 
     def best(self) -> dict[str, torch.Tensor]:
         """The weights that did best on validation."""
         return torch.load(self.folder / "best.pt", map_location="cpu", weights_only=True)
 
     @property
-    def run_id(self) -> str | None:
-        """The tracked run that this training belongs to, also across interruptions."""
-        path = self.folder / "run_id"
+    def spool(self) -> str | None:
+        """Under which name this training is recorded, also across interruptions; see src/tracking."""
+        path = self.folder / "spool"
         return path.read_text() if path.exists() else None
 
-    @run_id.setter
-    def run_id(self, value: str) -> None:
-        (self.folder / "run_id").write_text(value)
+    @spool.setter
+    def spool(self, name: str) -> None:
+        files.write_text(self.folder / "spool", name)
 
     def discard(self) -> None:
         """Remove the folder once the training's results are in their place."""
@@ -82,4 +85,6 @@ def locked(folder: Path) -> Iterator[TrainingState]:
         lock.truncate(0)
         lock.write(str(os.getpid()))
         lock.flush()
+        for half in folder.glob(".*.pt.*"):  # written when a process was killed
+            half.unlink()
         yield TrainingState(folder)

@@ -38,8 +38,8 @@ class TrainingClips(Dataset):
     def __len__(self) -> int:
         return len(self.videos) * self.windows
 
-    def __getitem__(self, key: tuple[int, int]) -> tuple[Tensor, int]:
-        """The clip as `(3, T, size, size)` uint8, and its label."""
+    def __getitem__(self, key: tuple[int, int]) -> tuple[Tensor, int, int]:
+        """The clip as `(3, T, size, size)` uint8, its label and its draw."""
         epoch, draw = key
         video = self.videos[draw // self.windows]
         rng = np.random.default_rng([self.seed, epoch, draw])
@@ -48,7 +48,7 @@ class TrainingClips(Dataset):
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(int(rng.integers(2**63)))
             clip, flipped = self.augment(clip)
-        return clip.transpose(0, 1).contiguous(), self.mirrored[video.label] if flipped else video.label
+        return clip.transpose(0, 1).contiguous(), self.mirrored[video.label] if flipped else video.label, draw
 
 
 class TestViews(Dataset):

@@ -15,11 +15,12 @@ from src.model.checkpoint import Checkpoint, build
 from src.model.slowfast import published_name
 from src.model.weights import hub_name
 from src.training import run
-from src.training.loop import predict, train_epoch
 from src.training.optim import build_optimizer
+from src.training.predict import predict
 from src.training.start import IMAGENET_MEAN, IMAGENET_STD, Weights, freeze, renormalise, start_from
 from src.video.transforms import MEAN, STD
 from tests.conftest import TINY_MODEL
+from tests.training.toy import learner, step
 
 
 def network(*, classes: int = 3, seed: int = 0, **changes) -> nn.Module:
@@ -90,19 +91,9 @@ def one_step(model: nn.Module, frozen: list[nn.Module], **settings) -> dict[str,
     settings = {"name": "sgd", "lr": 0.05, "momentum": 0.0, "weight_decay": 0.01} | settings
     optimizer = build_optimizer(model, **settings)
     batch = (torch.randint(0, 256, (2, 3, 8, 32, 32), dtype=torch.uint8), torch.tensor([0, 1]))
+    trained = learner(model, optimizer=optimizer, frozen=frozen)
     for _ in range(2):
-        train_epoch(
-            model,
-            [batch],
-            optimizer=optimizer,
-            rate=lambda step: settings["lr"],
-            device=torch.device("cpu"),
-            precision="fp32",
-            label_smoothing=0.0,
-            clip_norm=None,
-            after_step=lambda clips: None,
-            frozen=frozen,
-        )
+        step(trained, batch, rate=settings["lr"])
         predict(model, [batch[0]], device=torch.device("cpu"), precision="fp32")
     return {name: value - before[name] for name, value in model.state_dict().items()}
 

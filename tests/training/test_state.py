@@ -82,29 +82,32 @@ def test_a_folder_is_free_again_after_an_error(tmp_path):
 def test_what_is_saved_is_loaded_again(tmp_path):
     state = TrainingState(tmp_path / "state")
     saved = {"model": {"weight": torch.arange(3.0)}, "optimizer": {"step": 4}, "history": [{"epoch": 1, "lr": 0.1}]}
-    state.save(saved, best=True)
+    state.save(saved)
     loaded = state.load(torch.device("cpu"))
     assert loaded["model"]["weight"].tolist() == [0, 1, 2]
     assert {key: loaded[key] for key in ("optimizer", "history")} == {
         "optimizer": {"step": 4},
         "history": [{"epoch": 1, "lr": 0.1}],
     }
-    assert sorted(path.name for path in state.folder.iterdir()) == ["best.pt", "last.pt"]
+    assert sorted(path.name for path in state.folder.iterdir()) == ["last.pt"]
 
 
 def test_the_best_weights_stay_until_better_ones_come(tmp_path):
     state = TrainingState(tmp_path / "state")
     for value, best in ((1.0, True), (2.0, False), (3.0, True), (4.0, False)):
-        state.save({"model": {"weight": torch.tensor(value)}}, best=best)
+        weights = {"weight": torch.tensor(value)}
+        if best:
+            state.save_best(weights)
+        state.save({"model": weights})
     assert state.best()["weight"] == 3.0
     assert state.load(torch.device("cpu"))["model"]["weight"] == 4.0
 
 
 def test_the_tracked_run_is_remembered_and_all_is_discarded_in_the_end(tmp_path):
     with locked(tmp_path / "state") as state:
-        assert state.run_id is None
-        state.run_id = "abc"
-        assert TrainingState(tmp_path / "state").run_id == "abc"
+        assert state.spool is None
+        state.spool = "abc"
+        assert TrainingState(tmp_path / "state").spool == "abc"
         state.discard()
         assert not state.folder.exists()
 
@@ -123,14 +126,18 @@ def no_file_above(size: int) -> Iterator[None]:
 @pytest.mark.parametrize("kilobytes", [0, 50, 399, 401])
 def test_a_full_disk_leaves_the_last_state_and_one_line(tmp_path, kilobytes):
     state = TrainingState(tmp_path / "state")
-    state.save({"model": {"weight": torch.ones(2)}, "history": [1]}, best=True)
-    with no_file_above(kilobytes * 1000), pytest.raises(UserError) as error:
-        state.save({"model": {"weight": torch.zeros(100_000)}, "history": [1, 2]}, best=True)
-    message = str(error.value)
-    assert "\n" not in message
-    assert "best.pt" in message
-    assert "File too large" in message
-    assert "disk is full" in message
+    state.save_best({"weight": torch.ones(2)})
+    state.save({"history": [1]})
+    weights = {"weight": torch.zeros(100_000)}
+    for save_, name in ((state.save_best, "best.pt"), (state.save, "last.pt")):
+        with no_file_above(kilobytes * 1000), pytest.raises(UserError) as error:
+            save_(weights)
+        message = str(error.value)
+        assert "\n" not in message
+        assert name in message
+        assert "File too large" in message
+        assert "disk is full" in message
+        assert "from what was last saved" in message
     assert state.load(torch.device("cpu"))["history"] == [1]
     assert state.best()["weight"].tolist() == [1, 1]
     assert sorted(path.name for path in state.folder.iterdir()) == ["best.pt", "last.pt"]

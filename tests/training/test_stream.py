@@ -1,11 +1,14 @@
-"""The order of clips: all of them, shuffled by seed and epoch alone."""
+"""The order of clips: all of them, shuffled by seed and epoch alone, however the work is divided."""
 
+import pytest
+
+from src.command import UserError
 from src.training.stream import ClipStream
 
 
 def order(*, draws: int = 10, batch: int = 5, seed: int = 0, epoch: int = 0) -> list[tuple[int, int]]:
     stream = ClipStream(draws, batch=batch, seed=seed)
-    stream.epoch = epoch
+    stream.begin(epoch)
     return [key for keys in stream for key in keys]
 
 
@@ -16,14 +19,14 @@ def test_an_epoch_draws_every_clip_once():
 def test_a_last_batch_that_is_not_full_is_left_out():
     stream = ClipStream(11, batch=4, seed=0)
     batches = list(stream)
-    assert len(batches) == len(stream) == 2
+    assert len(batches) == len(stream) == stream.steps == 2
     assert [len(batch) for batch in batches] == [4, 4]
     assert len({key for batch in batches for key in batch}) == 8
 
 
 def test_fewer_clips_than_a_batch_are_one_batch():
     stream = ClipStream(3, batch=16, seed=0)
-    assert len(stream) == 1
+    assert (len(stream), stream.batch) == (1, 3)
     assert [sorted(batch) for batch in stream] == [[(0, 0), (0, 1), (0, 2)]]
 
 
@@ -43,6 +46,48 @@ def test_the_order_follows_from_seed_and_epoch():
 def test_an_epoch_does_not_depend_on_those_before_it():
     stream = ClipStream(10, batch=5, seed=0)
     for epoch in range(3):
-        stream.epoch = epoch
+        stream.begin(epoch)
         found = [key for keys in stream for key in keys]
     assert found == order(epoch=2)
+
+
+@pytest.mark.parametrize("step", range(5))
+def test_what_is_left_of_an_epoch_is_its_end(step: int):
+    whole, rest = (ClipStream(23, batch=5, seed=1, parts=2, mine=range(2)) for _ in range(2))
+    whole.begin(3)
+    rest.begin(3, step=step)
+    assert list(rest) == list(whole)[2 * step :]
+    assert len(rest) == 2 * (4 - step)
+
+
+def test_a_beginning_can_be_asked_for():
+    whole, some = ClipStream(20, batch=5, seed=1), ClipStream(20, batch=5, seed=1)
+    some.begin(0, until=3)
+    assert list(some) == list(whole)[:3]
+    some.begin(0, until=99)
+    assert list(some) == list(whole)
+
+
+@pytest.mark.parametrize(
+    ("batch", "processes", "accumulate"), [(16, 2, 1), (16, 1, 4), (16, 3, 2), (7, 3, 1), (6, 1, 3)]
+)
+def test_parts_make_up_the_batch(batch: int, processes: int, accumulate: int):
+    """In order, without gap or repetition; a part has pairs, and the last one also what is left over."""
+    parts = processes * accumulate
+    streams = [
+        ClipStream(50, batch=batch, seed=0, parts=parts, mine=range(accumulate * rank, accumulate * (rank + 1)))
+        for rank in range(processes)
+    ]
+    keys = [list(stream) for stream in streams]
+    whole = list(ClipStream(50, batch=batch, seed=0))
+    for step, expected in enumerate(whole):
+        found = [part for mine in keys for part in mine[step * accumulate : (step + 1) * accumulate]]
+        assert [key for part in found for key in part] == expected
+        assert all(len(part) % 2 == 0 for part in found[:-1])
+        assert min(map(len, found)) >= 2
+        assert max(map(len, found)) - min(map(len, found)) <= 3
+
+
+def test_a_batch_that_is_too_small_to_be_cut_is_refused():
+    with pytest.raises(UserError, match=r"a batch of 5 clips cannot be cut into 3 parts .* raise train\.batch"):
+        ClipStream(5, batch=16, seed=0, parts=3)

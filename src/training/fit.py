@@ -1,0 +1,268 @@
+"""Frame files and settings → trained weights: epochs, validation, and a state to go on from at any step."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict
+from datetime import timedelta
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from tqdm import tqdm
+
+from src.model.checkpoint import build
+from src.training import metrics
+from src.training.distributed import ALONE, Team
+from src.training.interrupt import held_back
+from src.training.learner import Learner, Step
+from src.training.loader import loader
+from src.training.loop import Totals, train_epoch
+from src.training.memory import memory_named
+from src.training.mixing import Mix
+from src.training.optim import build_optimizer, choose_device, learning_rate
+from src.training.predict import predict
+from src.training.start import Weights, freeze, start_from
+from src.training.state import TrainingState
+from src.training.stream import ClipStream
+from src.video.dataset import TestViews, TrainingClips
+from src.video.manifest import Video
+from src.video.transforms import Augment
+
+Epoch = dict[str, float]
+
+LESS_MEMORY = "raise train.accumulate, or lower train.batch, model.frames or model.crop"
+
+
+class Observer:
+    """Who is told of a training while it goes on, and here does not care.
+
+    It is told before the state is saved, so that it misses nothing; after an interruption the same may come again.
+    """
+
+    def step(self, number: int, values: Mapping[str, float]) -> None:
+        """Numbers of one step, counted from 1 over all epochs."""
+
+    def epoch(self, history: list[Epoch], more: Mapping[str, float], weights: dict[str, Tensor]) -> None:
+        """All epochs so far; of the last one, what no two runs have in common, as its speed, and its weights."""
+
+
+class Fit:
+    """One training. `model`, `augment`, `settings` (of `train`) and `runtime` are sections of params.yaml.
+
+    `mirrored[label]` is what a horizontal flip makes of a label; None forbids flips. `state` is where it goes on from
+    and saves to; it and `observer` are the first process's alone.
+    """
+
+    def __init__(
+        self,
+        train: Sequence[Video],
+        val: Sequence[Video],
+        *,
+        classes: int,
+        mirrored: Sequence[int] | None,
+        model: dict[str, Any],
+        augment: dict[str, Any],
+        settings: dict[str, Any],
+        runtime: dict[str, Any],
+        state: TrainingState | None,
+        observer: Observer,
+        team: Team = ALONE,
+        start: Weights | None = None,
+    ):
+        self.settings, self.runtime, self.state, self.observer, self.team = settings, runtime, state, observer, team
+        self.device = choose_device(runtime["device"])
+        self.labels = [video.label for video in val]
+        self.peak = settings["lr"] * (settings["batch"] / settings["lr_batch"] if settings["lr_batch"] else 1)
+        self.learner = self._learner(model, classes, start, mix={key: augment[key] for key in ("mixup", "cutmix")})
+        shape = {"frames": model["frames"], "stride": model["stride"]}
+        spatial = {key: value for key, value in augment.items() if key not in ("mixup", "cutmix")}
+        clips = TrainingClips(
+            train,
+            **shape,
+            windows=settings["windows"],
+            augment=Augment(size=model["crop"], **spatial | ({} if mirrored else {"flip": 0.0})),
+            mirrored=mirrored,
+            seed=settings["seed"],
+        )
+        parts = settings["accumulate"]
+        self.stream = ClipStream(
+            len(clips),
+            batch=settings["batch"],
+            seed=settings["seed"],
+            parts=parts * team.size,
+            mine=range(parts * team.rank, parts * (team.rank + 1)),
+        )
+        views = TestViews(team.divide(val), **shape, size=model["crop"], views=1, crops=1)
+        workers = {"workers": runtime["workers"], "device": self.device}
+        self.batches = loader(clips, **workers, batch_sampler=self.stream)
+        self.views = loader(views, **workers)
+        self.history: list[Epoch] = []
+        self.step, self.totals = 0, Totals()  # of the epoch that has begun
+
+    def _learner(self, model: dict[str, Any], classes: int, start: Weights | None, *, mix: dict[str, float]) -> Learner:
+        settings = self.settings
+        torch.manual_seed(settings["seed"])
+        network: nn.Module = build(model, classes=classes)
+        if start:
+            start_from(start, network)
+        frozen = freeze(network, last=settings["freeze"], norms=settings["freeze_norms"])
+        if settings["sync_bn"] and self.device.type == "cuda" and self.team.size > 1:
+            network = nn.SyncBatchNorm.convert_sync_batchnorm(network)
+        network.to(self.device, memory_format=torch.channels_last_3d)
+        optimizer = {key: settings[key] for key in ("momentum", "weight_decay", "backbone_lr")}
+        return Learner(
+            network,
+            optimizer=build_optimizer(network, name=settings["optimizer"], lr=self.peak, **optimizer),
+            device=self.device,
+            team=self.team,
+            mix=Mix(**mix, classes=classes, seed=settings["seed"]),
+            frozen=frozen,
+            compiled=self.runtime["compile"],
+            **{key: settings[key] for key in ("precision", "label_smoothing", "clip_norm", "ema", "seed")},
+        )
+
+    def run(self) -> list[Epoch]:
+        """Train to the end; returns every epoch's numbers. The best epoch's weights are `state.best()`.
+
+        Raises `UserError` on a loss that is not finite, and `KeyboardInterrupt` when the step in which a signal came
+        is done and saved.
+        """
+        self._resume()
+        epochs, clips = self.settings["epochs"], self.stream.steps * self.stream.batch
+        before = len(self.history) * clips + self.step * self.stream.batch
+        quiet = None if self.team.first else True
+        with (
+            tqdm(total=epochs * clips, initial=before, unit="clip", disable=quiet) as bar,
+            held_back() as stop,
+            memory_named(LESS_MEMORY),
+            _interrupted_rather_than_broken(stop),
+        ):
+            for epoch in range(len(self.history), epochs):
+                speed = self._train(epoch, bar, stop)
+                row = {
+                    "epoch": epoch + 1,
+                    "lr": self._rate(epoch, 0),
+                    **self.totals.means(),
+                    **self._validate(epoch, stop),
+                }
+                best = self._keep(row, speed)
+                if self.team.first:
+                    left = _clock(clips * (epochs - epoch - 1) / speed) if speed else "?"
+                    bar.write(
+                        f"epoch {epoch + 1:3}/{epochs}  loss {row['train_loss']:.3f}  train {row['train_top1']:6.1%}  "
+                        f"val {row['val_top1']:6.1%}  {speed:.0f} clips/s  {left} left{'  best' if best else ''}"
+                    )
+        return self.history
+
+    def _resume(self) -> None:
+        saved = self.team.share(self.state and self.state.load("cpu"))
+        if not saved:
+            return
+        self.learner.load_state_dict(saved["learner"])
+        self.history, self.step, self.totals = saved["history"], saved["step"], Totals(**saved["totals"])
+        if self.team.first:
+            within = f", step {self.step} of {self.stream.steps}" if self.step else ""
+            print(f"resuming after epoch {len(self.history)} of {self.settings['epochs']}{within}")
+
+    def _save(self) -> None:
+        if self.state:
+            place = {"history": self.history, "step": self.step, "totals": asdict(self.totals)}
+            self.state.save({"learner": self.learner.state_dict()} | place)
+
+    def _rate(self, epoch: int, step: int) -> float:
+        schedule = {key: self.settings[key] for key in ("epochs", "warmup", "schedule")}
+        return learning_rate(epoch + step / self.stream.steps, lr=self.peak, **schedule)
+
+    def _train(self, epoch: int, bar: tqdm, stop: Callable[[], bool]) -> float:
+        """Train what is left of an epoch; returns clips a second."""
+
+        def after_step(step: Step) -> None:
+            self.step, self.totals = self.step + 1, self.totals.plus(step)
+            bar.update(self.stream.batch)
+            number = epoch * self.stream.steps + self.step
+            if number % self.runtime["log_every"] == 0:
+                values = {"loss": step.loss / step.clips, "gradient_norm": step.gradient_norm}
+                self.observer.step(number, values | {"lr": self._rate(epoch, self.step - 1)})
+            if step.stop or number % self.runtime["save_every"] == 0:
+                self._save()
+            if step.stop:
+                raise KeyboardInterrupt
+
+        began, left = time.monotonic(), self.stream.steps - self.step
+        self.stream.begin(epoch, step=self.step)
+        train_epoch(
+            self.learner,
+            self.stream,
+            self.batches,
+            rate=lambda step: self._rate(epoch, step),
+            stop=stop,
+            after_step=after_step,
+        )
+        return left * self.stream.batch / (time.monotonic() - began)
+
+    def _validate(self, epoch: int, stop: Callable[[], bool]) -> dict[str, float]:
+        """Loss and accuracy on all validation videos, each answered by one process."""
+        network = self.learner.answering
+        try:
+            if self.settings["precise_bn"]:
+                self.stream.begin(epoch, until=self.settings["precise_bn"])
+                self.learner.set_norms(_until(stop, self.batches))
+            self.team.average_buffers(network)
+            precision = self.settings["precision"]
+            part = predict(network, _until(stop, self.views), device=self.device, precision=precision)
+        except KeyboardInterrupt:
+            self._save()
+            raise
+        tested = metrics.accuracy_and_loss(self.team.unite(part).numpy(), self.labels)
+        return {"val_loss": tested["loss"], "val_top1": tested["top1"]}
+
+    def _keep(self, row: Epoch, speed: float) -> bool:
+        """Note an epoch that is done, and save; returns whether it is the best so far."""
+        best = not self.history or _merit(row) > max(map(_merit, self.history))
+        self.history = [*self.history, row]
+        self.step, self.totals = 0, Totals()
+        weights = self.learner.answering.state_dict()
+        more = {"clips_per_second": speed}
+        if self.device.type == "cuda":
+            more["gpu_memory_gb"] = torch.cuda.max_memory_allocated(self.device) / 1e9
+        self.observer.epoch(self.history, more, weights)
+        if best and self.state:
+            self.state.save_best(weights)
+        self._save()
+        return best
+
+
+def best_epoch(history: Sequence[Epoch]) -> int:
+    """The number, from 1, of the epoch that did best on validation."""
+    return int(max(history, key=_merit)["epoch"])
+
+
+def _merit(row: Epoch) -> tuple[float, float]:
+    """Validation accuracy; among equals, the lower validation loss."""
+    return row["val_top1"], -row["val_loss"]
+
+
+def _clock(seconds: float) -> str:
+    """`1:02:03`, or `02:03` if under an hour."""
+    return str(timedelta(seconds=round(seconds))).removeprefix("0:")
+
+
+def _until(stop: Callable[[], bool], items: Iterable[Any]) -> Iterator[Any]:
+    for item in items:
+        if stop():
+            raise KeyboardInterrupt
+        yield item
+
+
+@contextmanager
+def _interrupted_rather_than_broken(stop: Callable[[], bool]) -> Iterator[None]:
+    """A SIGTERM to the whole job ends loaders and other processes as well: what follows from that is no error."""
+    try:
+        yield
+    except RuntimeError:
+        if stop():
+            raise KeyboardInterrupt from None
+        raise

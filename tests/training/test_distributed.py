@@ -1,0 +1,217 @@
+"""Two processes train as one would, count every clip once, and notice when one of them is gone."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import psutil
+import pytest
+import torch
+
+from src.command import UserError
+from src.training.distributed import ALONE, Team, joined
+from src.training.state import TrainingState
+from src.video.manifest import Video
+from tests.conftest import ROOT, TINY_MODEL
+from tests.training.toy import draw, fit, hashes
+
+pytestmark = pytest.mark.usefixtures("one_thread")
+
+# Nothing that two processes cannot have in common: norms see a process's clips, dropout a part's.
+COMMON = {"freeze_norms": True, "model": TINY_MODEL | {"dropout": 0.0}, "optimizer": "sgd", "lr": 0.05}
+
+
+@pytest.fixture(scope="module")
+def videos(tmp_path_factory) -> list[Video]:
+    """Five: with two windows ten clips an epoch, of which two batches of four are made."""
+    return draw(tmp_path_factory.mktemp("frames"), count=5)
+
+
+@pytest.fixture(scope="module")
+def frames(videos) -> Path:
+    return videos[0].file.parent
+
+
+def start(command: list[str], state: Path, frames: Path, **settings) -> subprocess.Popen[str]:
+    environment = {key: value for key, value in os.environ.items() if not key.startswith("TORCHELASTIC")}
+    return subprocess.Popen(
+        [*command, "-m", "tests.training.job", str(state), str(frames), json.dumps(settings)],
+        cwd=ROOT,
+        env=environment | {"OMP_NUM_THREADS": "1"} | settings.pop("environment", {}),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+    )
+
+
+def torchrun(processes: int, state: Path, frames: Path, **settings) -> subprocess.Popen[str]:
+    launcher = ["-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={processes}"]
+    return start([sys.executable, *launcher], state, frames, **settings)
+
+
+def lines(text: str) -> list[dict]:
+    return [json.loads(line) for line in text.splitlines() if line.startswith("{")]
+
+
+def finished(process: subprocess.Popen[str]) -> list[dict]:
+    out, error = process.communicate(timeout=120)
+    assert process.returncode == 0, error
+    return lines(out)
+
+
+def ranks(process: subprocess.Popen[str]) -> list[psutil.Process]:
+    """The processes that torchrun has started, by rank."""
+    found = [p for p in psutil.Process(process.pid).children() if "tests.training.job" in p.cmdline()]
+    return sorted(found, key=lambda p: int(p.environ()["RANK"]))
+
+
+def read_until(process: subprocess.Popen[str], *, step: int) -> None:
+    for line in process.stdout:
+        if line.startswith("{") and json.loads(line).get("step") == step:
+            return
+    raise AssertionError(process.stderr.read())
+
+
+def by_hand(state: Path, frames: Path, **settings) -> list[subprocess.Popen[str]]:
+    """Two processes without torchrun, as on two machines: nobody but they themselves notices a death."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    place = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), "WORLD_SIZE": "2"}
+    return [
+        start([sys.executable], state, frames, **settings, environment=place | {"RANK": str(rank)}) for rank in (0, 1)
+    ]
+
+
+def close_to(found: list[dict], expected: list[dict]) -> None:
+    assert [row.keys() for row in found] == [row.keys() for row in expected]
+    for row, wanted in zip(found, expected, strict=True):
+        assert row == pytest.approx(wanted, rel=2e-3, abs=1e-5)
+
+
+@pytest.fixture(scope="module")
+def alone(frames, tmp_path_factory) -> list[dict]:
+    """What one process tells of a training."""
+    return finished(start([sys.executable], tmp_path_factory.mktemp("alone"), frames, **COMMON))
+
+
+@pytest.mark.filterwarnings("ignore:This DataLoader will create")  # on a machine of fewer cores
+@pytest.mark.parametrize("workers", [0, 1, 4])
+def test_the_clips_of_an_epoch_are_the_same_for_any_workers_and_processes(videos, frames, tmp_path, workers):
+    """Hashed one by one, in their order: place in the batch, augmentation, label."""
+    expected = hashes(fit(videos, tmp_path), epoch=5)
+    assert [len(batch) for batch in expected] == [4, 4]
+    assert len({clip for batch in expected for clip, *_ in batch}) == 8
+    assert hashes(fit(videos, tmp_path, runtime={"workers": workers}), epoch=5) == expected
+    rows = finished(torchrun(2, tmp_path, frames, look=True, runtime={"workers": workers}))
+    first, second = (row["batches"] for row in sorted(rows, key=lambda row: row["rank"]))
+    found = [[tuple(clip) for clip in a + b] for a, b in zip(first, second, strict=True)]
+    assert found == expected
+
+
+def test_two_processes_learn_as_one_does(frames, tmp_path, alone):
+    """Losses, gradient norms and accuracies of every step and epoch; three videos are validated, which is odd."""
+    close_to(finished(torchrun(2, tmp_path, frames, **COMMON)), alone)
+
+
+def test_two_processes_go_on_with_what_one_began(frames, tmp_path, alone):
+    first = start([sys.executable], tmp_path, frames, **COMMON, pause=0.5)
+    read_until(first, step=3)
+    first.send_signal(signal.SIGINT)
+    out, error = first.communicate(timeout=60)
+    assert "interrupted" in error
+    assert [row["step"] for row in lines(out)] == [4]
+    close_to(finished(torchrun(2, tmp_path, frames, **COMMON)), [row for row in alone if row.get("step", 9) > 4][1:])
+
+
+def test_interrupted_and_resumed_two_processes_end_the_same_to_the_bit(frames, tmp_path):
+    whole, parts = tmp_path / "whole", tmp_path / "parts"
+    finished(torchrun(2, whole, frames))
+    job = torchrun(2, parts, frames, pause=0.3)
+    read_until(job, step=2)
+    job.send_signal(signal.SIGINT)
+    job.communicate(timeout=60)
+    again = finished(torchrun(2, parts, frames))
+    assert again[0] != {"step": 1}
+    states = [TrainingState(folder).load("cpu") for folder in (whole, parts)]
+    assert states[0]["history"] == states[1]["history"]
+    models = [state["learner"]["model"] for state in states]
+    assert all(torch.equal(models[0][name], models[1][name]) for name in models[0])
+
+
+def test_a_killed_process_ends_the_job_which_names_it(frames, tmp_path):
+    job = torchrun(2, tmp_path, frames, epochs=300)
+    read_until(job, step=2)
+    victim = ranks(job)[1]
+    victim.kill()
+    began = time.monotonic()
+    _, error = job.communicate(timeout=60)
+    assert time.monotonic() - began < 60
+    assert job.returncode != 0
+    assert "rank      : 1 (local_rank: 1)" in error
+    assert f"-9 (pid: {victim.pid})" in error
+
+
+@pytest.mark.parametrize("sent", [signal.SIGKILL, signal.SIGSTOP])
+def test_without_torchrun_the_others_notice_who_is_gone(frames, tmp_path, sent):
+    """Killed, a collective breaks off; stopped, as a machine that hangs, only the heartbeats fail to come."""
+    first, second = by_hand(tmp_path, frames, epochs=300, warmup=0, beats=[0.1, 2.0])
+    read_until(first, step=2)
+    second.send_signal(sent)
+    try:
+        _, error = first.communicate(timeout=30)
+    finally:
+        second.kill()
+        second.communicate()
+    assert first.returncode == 1
+    assert f"error: rank 1 (process {second.pid} on {socket.gethostname()}): no sign of life" in error
+    assert "goes on from what was last saved" in error
+
+
+def test_a_second_process_hears_of_the_first_ones_death(frames, tmp_path):
+    """Which took the meeting place with it."""
+    first, second = by_hand(tmp_path, frames, epochs=300, warmup=0, beats=[0.1, 2.0])
+    read_until(first, step=2)
+    first.kill()
+    _, error = second.communicate(timeout=30)
+    first.communicate()
+    assert second.returncode == 1
+    assert "no sign of life" in error
+    assert "rank 0 (process" in error or "the machine where the processes met" in error
+
+
+def test_alone_everything_is_as_it_is():
+    value, network = torch.ones(2), torch.nn.BatchNorm3d(2)
+    assert ALONE.first
+    assert ALONE.sum(value) is value
+    assert ALONE.share("x") == "x"
+    assert ALONE.wrap(network, torch.device("cpu")) is network
+    assert ALONE.divide([1, 2, 3]) == [1, 2, 3]
+    assert ALONE.unite(value) is value
+
+
+@pytest.mark.parametrize("count", [1, 5, 6])
+def test_every_item_is_with_one_process(count: int):
+    parts = [Team(rank, 3).divide(list(range(count))) for rank in range(3)]
+    assert sorted(item for part in parts for item in part) == list(range(count))
+
+
+@pytest.mark.parametrize(
+    ("device", "processes", "message"),
+    [("cuda:1", 2, "runtime.device is cuda:1"), ("auto", 3, "3 processes on this machine, which has 2 GPUs")],
+)
+def test_gpus_that_cannot_be_shared_out_are_named(monkeypatch, device, processes, message):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    for name, value in (("RANK", "0"), ("WORLD_SIZE", "3"), ("LOCAL_WORLD_SIZE", str(processes)), ("LOCAL_RANK", "0")):
+        monkeypatch.setenv(name, value)
+    with pytest.raises(UserError, match=message), joined(device=device):
+        pass
