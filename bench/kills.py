@@ -18,6 +18,7 @@ import subprocess
 import threading
 import time
 from collections import Counter
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -30,7 +31,8 @@ if TYPE_CHECKING:
     from tests.conftest import Checkout
 
 LONGEST = 1.5  # seconds of training between the first sign of it and a kill
-SAVING = ("last.pt", "best.pt")
+UNFINISHED = (".last.pt.", ".best-")
+"""What names begin with under which a file of the state is written, beside its place."""
 
 
 @dataclass(frozen=True)
@@ -71,8 +73,13 @@ def kill(process: subprocess.Popen[str], state: Path, *, rng: random.Random, sav
             break
     threading.Thread(target=_read_on, args=[process], daemon=True).start()
     time.sleep(rng.uniform(0, LONGEST))
-    while saving and process.poll() is None and not _unfinished(state):
-        pass
+    while saving and process.poll() is None:
+        if _unfinished(state):
+            process.send_signal(signal.SIGSTOP)
+            time.sleep(0.02)
+            if _unfinished(state):  # or it was renamed just before
+                break
+            process.send_signal(signal.SIGCONT)
     process.send_signal(signal.SIGKILL)
     if process.wait() == 0:
         return None
@@ -86,14 +93,11 @@ def _read_on(process: subprocess.Popen[str]) -> None:
 
 
 def _unfinished(state: Path) -> list[str]:
-    """Files that are being written, or were: they lie beside their place under a hidden name."""
-    return sorted(
-        name
-        for folder in state.glob("*/")
-        for entry in os.scandir(folder)
-        for name in SAVING
-        if entry.name.startswith(f".{name}.")
-    )
+    """Files that are being written, or were when their process was killed."""
+    with suppress(FileNotFoundError):  # it has ended, and removes its state
+        found = [entry.name for folder in state.glob("*/") for entry in os.scandir(folder)]
+        return [name.split(".pt.")[0].lstrip(".") + ".pt" for name in found if name.startswith(UNFINISHED)]
+    return []
 
 
 def survive(checkout: Checkout, *, kills: int, epochs: int, seed: int) -> Outcome:

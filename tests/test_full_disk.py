@@ -48,11 +48,11 @@ def test_a_full_disk_while_saving_keeps_the_last_state_and_says_so(checkout: Che
     assert "epoch   1/6" in first
     assert "epoch   2/6" not in first
     listing, _, rest = second.partition("resuming")
-    assert listing.split()[-3:] == ["best.pt", "last.pt", "spool"]
+    assert listing.split()[-3:] == ["best-0001.pt", "last.pt", "spool"]
     assert rest.startswith(" after epoch 1 of 6")
     assert rest.rstrip().endswith("exit 0")
     (error,) = [line for line in done.stderr.splitlines() if line.startswith("error:")]
-    assert re.search(r"(best|last)\.pt: cannot be written: No space left on device", error)
+    assert re.search(r"(best-0002|last)\.pt: cannot be written: No space left on device", error)
     assert "make room: the same command goes on from what was last saved" in error
     assert "Traceback" not in done.stderr
     whole, resumed = (

@@ -67,13 +67,14 @@ class Team:
         dist.broadcast_object_list(box, src=0)
         return box[0]
 
-    def average_buffers(self, network: nn.Module) -> None:
-        """Running statistics: the processes' mean, since each saw its own clips."""
-        if self.size > 1:
-            for buffer in network.buffers():
-                if buffer.is_floating_point():
-                    dist.all_reduce(buffer)
-                    buffer /= self.size
+    def average(self, tensors: Sequence[Tensor]) -> None:
+        """Replace each by its mean over the processes."""
+        if self.size == 1 or not tensors:
+            return
+        flat = torch.cat([tensor.flatten() for tensor in tensors])
+        dist.all_reduce(flat)
+        for tensor, mean in zip(tensors, (flat / self.size).split([t.numel() for t in tensors]), strict=True):
+            tensor.copy_(mean.view_as(tensor))
 
     def divide(self, items: Sequence[Any]) -> Sequence[Any]:
         """This process's share: every `size`-th, so that each item is with one process and nothing is padded."""
@@ -87,7 +88,8 @@ class Team:
         dist.all_gather_object(parts, part)
         whole = torch.empty(sum(map(len, parts)), *parts[0].shape[1:], dtype=part.dtype)
         for rank, rows in enumerate(parts):
-            whole[rank :: self.size] = rows
+            if len(rows):
+                whole[rank :: self.size] = rows
         return whole
 
 
@@ -103,6 +105,7 @@ def joined(*, device: str) -> Iterator[Team]:
     if not launched():
         yield ALONE
         return
+    _check_environment()
     team = Team(int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"]))
     if on_gpu := _each_on_a_gpu(device):
         torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
@@ -114,18 +117,32 @@ def joined(*, device: str) -> Iterator[Team]:
     try:
         yield team
         dist.barrier()
+    except KeyboardInterrupt:  # which all are told of
+        heartbeat.say_goodbye()
+        raise
     except RuntimeError as error:
-        if _broken_off(error) and (gone := heartbeat.who_fell_silent()):
+        if broken_off(error) and (gone := heartbeat.who_fell_silent()):
             raise UserError(lost(gone)) from None
         raise
+    else:
+        heartbeat.say_goodbye()
+        dist.destroy_process_group()
     finally:
         heartbeat.stop()
-    dist.destroy_process_group()
 
 
 def launched() -> bool:
     """Whether torchrun, or another launcher with its environment variables, started this process."""
     return "RANK" in os.environ
+
+
+def _check_environment() -> None:
+    needed = ["WORLD_SIZE", "LOCAL_RANK", "LOCAL_WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT"]
+    if missing := [name for name in needed if name not in os.environ]:
+        raise UserError(
+            f"the environment has RANK, and so this is a process of several, but not {', '.join(missing)}: start them "
+            "with torchrun, or unset RANK"
+        )
 
 
 def _each_on_a_gpu(device: str) -> bool:
@@ -143,7 +160,7 @@ def _each_on_a_gpu(device: str) -> bool:
     return True
 
 
-def _broken_off(error: RuntimeError) -> bool:
+def broken_off(error: RuntimeError) -> bool:
     """Whether a collective failed since another process has gone: Gloo and NCCL say so in text only."""
     return isinstance(error, dist.DistError) or any(word in str(error) for word in ("gloo", "NCCL"))
 
@@ -160,6 +177,8 @@ def launch(processes: int) -> None:
     for module in ("multiprocessing", "agent.server"):  # what they would say is said below, in a line
         logging.getLogger(f"torch.distributed.elastic.{module}.api").setLevel(logging.CRITICAL)
     os.environ.setdefault("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // processes)))
+    # After Ctrl-C a step is finished and saved, and MLflow waited for; without this, for no more than 30 seconds.
+    os.environ.setdefault("TORCH_ELASTIC_SHUTDOWN_TIMEOUT", "600")
     config = LaunchConfig(
         min_nodes=1,
         max_nodes=1,

@@ -15,12 +15,11 @@ from tqdm import tqdm
 
 from src.model.checkpoint import build
 from src.training import metrics
-from src.training.distributed import ALONE, Team
+from src.training.distributed import ALONE, Team, broken_off
 from src.training.interrupt import held_back
 from src.training.learner import Learner, Step
 from src.training.loader import loader
 from src.training.loop import Totals, train_epoch
-from src.training.memory import memory_named
 from src.training.mixing import Mix
 from src.training.optim import build_optimizer, choose_device, learning_rate
 from src.training.predict import predict
@@ -32,8 +31,6 @@ from src.video.manifest import Video
 from src.video.transforms import Augment
 
 Epoch = dict[str, float]
-
-LESS_MEMORY = "raise train.accumulate, or lower train.batch, model.frames or model.crop"
 
 
 class Observer:
@@ -108,9 +105,9 @@ class Fit:
         network: nn.Module = build(model, classes=classes)
         if start:
             start_from(start, network)
-        frozen = freeze(network, last=settings["freeze"], norms=settings["freeze_norms"])
         if settings["sync_bn"] and self.device.type == "cuda" and self.team.size > 1:
             network = nn.SyncBatchNorm.convert_sync_batchnorm(network)
+        frozen = freeze(network, last=settings["freeze"], norms=settings["freeze_norms"])
         network.to(self.device, memory_format=torch.channels_last_3d)
         optimizer = {key: settings[key] for key in ("momentum", "weight_decay", "backbone_lr")}
         return Learner(
@@ -137,8 +134,7 @@ class Fit:
         with (
             tqdm(total=epochs * clips, initial=before, unit="clip", disable=quiet) as bar,
             held_back() as stop,
-            memory_named(LESS_MEMORY),
-            _interrupted_rather_than_broken(stop),
+            _interrupted_rather_than_broken_off(stop),
         ):
             for epoch in range(len(self.history), epochs):
                 speed = self._train(epoch, bar, stop)
@@ -205,17 +201,12 @@ class Fit:
 
     def _validate(self, epoch: int, stop: Callable[[], bool]) -> dict[str, float]:
         """Loss and accuracy on all validation videos, each answered by one process."""
-        network = self.learner.answering
-        try:
-            if self.settings["precise_bn"]:
-                self.stream.begin(epoch, until=self.settings["precise_bn"])
-                self.learner.set_norms(_until(stop, self.batches))
-            self.team.average_buffers(network)
-            precision = self.settings["precision"]
-            part = predict(network, _until(stop, self.views), device=self.device, precision=precision)
-        except KeyboardInterrupt:
-            self._save()
-            raise
+        self._save()
+        if self.settings["precise_bn"]:
+            self.stream.begin(epoch, until=self.settings["precise_bn"])
+            self.learner.set_norms(_until(stop, self.batches))
+        network, precision = self.learner.answering, self.settings["precision"]
+        part = predict(network, _until(stop, self.views), device=self.device, precision=precision)
         tested = metrics.accuracy_and_loss(self.team.unite(part).numpy(), self.labels)
         return {"val_loss": tested["loss"], "val_top1": tested["top1"]}
 
@@ -225,13 +216,15 @@ class Fit:
         self.history = [*self.history, row]
         self.step, self.totals = 0, Totals()
         weights = self.learner.answering.state_dict()
-        more = {"clips_per_second": speed}
+        more = {"clips_per_second": speed} if speed else {}
         if self.device.type == "cuda":
             more["gpu_memory_gb"] = torch.cuda.max_memory_allocated(self.device) / 1e9
         self.observer.epoch(self.history, more, weights)
         if best and self.state:
-            self.state.save_best(weights)
+            self.state.save_best(weights, epoch=len(self.history))
         self._save()
+        if self.state:
+            self.state.drop_others(best_epoch(self.history))
         return best
 
 
@@ -258,11 +251,11 @@ def _until(stop: Callable[[], bool], items: Iterable[Any]) -> Iterator[Any]:
 
 
 @contextmanager
-def _interrupted_rather_than_broken(stop: Callable[[], bool]) -> Iterator[None]:
-    """A SIGTERM to the whole job ends loaders and other processes as well: what follows from that is no error."""
+def _interrupted_rather_than_broken_off(stop: Callable[[], bool]) -> Iterator[None]:
+    """Ctrl-C ends the other processes as well: that a collective fails for that reason is no error."""
     try:
         yield
-    except RuntimeError:
-        if stop():
+    except RuntimeError as error:
+        if stop() and broken_off(error):
             raise KeyboardInterrupt from None
         raise

@@ -28,22 +28,30 @@ class Heartbeat:
 
     def __init__(self, *, rank: int, size: int, host: str, port: int):
         self.rank, self.place = rank, f"{host}:{port}"
-        # A connection of its own: one is not to be shared between threads.
-        self.store = dist.TCPStore(host, port, is_master=False, timeout=timedelta(seconds=SILENCE))
+        # A connection of its own: one is not to be shared between threads. torchrun may have restarted the job.
+        store = dist.TCPStore(host, port, is_master=False, timeout=timedelta(seconds=SILENCE))
+        self.store = dist.PrefixStore(f"heartbeat/{os.environ.get('TORCHELASTIC_RESTART_COUNT', 0)}", store)
         self.store.set(f"who/{rank}", f"process {os.getpid()} on {socket.gethostname()}")
         self.who = {other: self.store.get(f"who/{other}").decode() for other in range(size) if other != rank}
         self.seen = {other: (0, time.monotonic()) for other in self.who}
+        self.heard = time.monotonic()
         self.ended = threading.Event()
-        self.parent = os.getppid()
-        self.thread = threading.Thread(target=self._beat, daemon=True, name="heartbeat")
+        self.parent = os.getppid() if "TORCHELASTIC_RUN_ID" in os.environ else None
+        self.threads = [threading.Thread(target=work, daemon=True) for work in (self._beat, self._watch)]
 
     def start(self) -> None:
-        self.thread.start()
+        for thread in self.threads:
+            thread.start()
+
+    def say_goodbye(self) -> None:
+        """Tell the others that silence from now on is no death."""
+        self.ended.set()
+        self.threads[0].join(EVERY)
+        if not self.threads[0].is_alive():
+            self.store.set(f"bye/{self.rank}", "")
 
     def stop(self) -> None:
-        """Say goodbye: silence from now on is no death."""
         self.ended.set()
-        self.thread.join(EVERY)
 
     def who_fell_silent(self) -> list[str]:
         """The processes that have gone, once their next beats have failed to come; none if all still beat."""
@@ -59,13 +67,16 @@ class Heartbeat:
 
     def _beat(self) -> None:
         while not self.ended.wait(EVERY):
-            if os.getppid() != self.parent:
-                _end(["the process that started this one"])
+            if self.parent not in (None, os.getppid()):
+                _end(["torchrun on this machine"])
             try:
                 self.store.add(f"beats/{self.rank}", 1)
-                for rank, (count, _) in self.seen.items():
-                    if (beats := self.store.add(f"beats/{rank}", 0)) != count:
+                for rank, (count, _) in list(self.seen.items()):
+                    if self.store.check([f"bye/{rank}"]):
+                        del self.seen[rank]
+                    elif (beats := self.store.add(f"beats/{rank}", 0)) != count:
                         self.seen[rank] = (beats, time.monotonic())
+                self.heard = time.monotonic()
                 gone = self._silent(SILENCE)
             except (dist.DistError, RuntimeError) as error:
                 if self.ended.is_set():
@@ -73,6 +84,12 @@ class Heartbeat:
                 gone = [f"the machine where the processes met, {self.place} ({error})"]
             if gone and not self.ended.is_set():
                 _end(gone)
+
+    def _watch(self) -> None:
+        """The other thread hangs if the machine does that it asks."""
+        while not self.ended.wait(EVERY):
+            if time.monotonic() - self.heard > SILENCE:
+                _end([f"the machine where the processes met, {self.place}"])
 
 
 def _end(gone: list[str]) -> None:

@@ -64,6 +64,8 @@ class Learner:
         self.network, self.optimizer, self.device, self.team, self.mix = network, optimizer, device, team, mix
         self.precision, self.label_smoothing, self.clip_norm = precision, label_smoothing, clip_norm
         self.seed, self.frozen = seed, frozen
+        still = {module for part in frozen for module in part.modules()}
+        self.statistics = _statistics(module for module in network.modules() if module not in still)
         self.ema = AveragedModel(network, multi_avg_fn=get_ema_multi_avg_fn(ema), use_buffers=True) if ema else None
         if compiled:
             network.compile()
@@ -113,6 +115,7 @@ class Learner:
         self._check(done, step=step, rate=rate)
         self.scaler.step(self.optimizer)
         self.scaler.update()
+        self.team.average(self.statistics)  # each process's norms saw its own clips
         if self.ema:
             self.ema.update_parameters(self.network)
         return done
@@ -137,6 +140,7 @@ class Learner:
         """
         with autocast(self.device, precision=self.precision):
             update_bn((to_device(clips, self.device) for clips, _, _ in parts), self.answering)
+        self.team.average(_statistics(self.answering.modules()))
 
     def state_dict(self) -> dict[str, Any]:
         """All that a resumed training needs of this."""
@@ -153,3 +157,11 @@ class Learner:
         self.scaler.load_state_dict(state["scaler"])
         if self.ema:
             self.ema.load_state_dict(state["ema"])
+
+
+def _statistics(modules: Iterable[nn.Module]) -> list[Tensor]:
+    """Running means and variances of batch norms, but for those that are one over all processes anyway."""
+    norms = [
+        m for m in modules if isinstance(m, nn.modules.batchnorm._BatchNorm) and not isinstance(m, nn.SyncBatchNorm)
+    ]
+    return [value for norm in norms for value in (norm.running_mean, norm.running_var)]

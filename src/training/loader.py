@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import signal
+import threading
 from typing import Any
 
 import torch
@@ -17,14 +19,24 @@ def loader(dataset: Dataset, *, workers: int, device: torch.device, **options: A
         num_workers=workers,
         persistent_workers=workers > 0,
         pin_memory=device.type == "cuda",
-        worker_init_fn=_leave_ctrl_c_to_the_trainer,
+        worker_init_fn=_leave_signals_to_the_trainer,
         # Its own generator: otherwise it draws from dropout's, and only in the epochs that start workers.
         generator=torch.Generator(),
         **(options or {"batch_size": None}),
     )
 
 
-def _leave_ctrl_c_to_the_trainer(worker: int) -> None:
-    """Which finishes its step first. A worker ends with it."""
+def _leave_signals_to_the_trainer(worker: int) -> None:
+    """Ctrl-C comes to all processes, and so may SIGTERM: the trainer finishes its step first, and needs its clips."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    if hasattr(signal, "sigwaitinfo"):  # not on macOS
+        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
+        threading.Thread(target=_end_at_the_trainers_word, daemon=True).start()
+
+
+def _end_at_the_trainers_word() -> None:
+    """Its own SIGTERM is how it gets rid of a worker that has been left over."""
+    trainer = os.getppid()
+    while signal.sigwaitinfo({signal.SIGTERM}).si_pid != trainer:
+        pass
+    os._exit(0)

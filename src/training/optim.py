@@ -8,6 +8,8 @@ from contextlib import AbstractContextManager
 import torch
 from torch import nn
 
+from src.command import UserError
+
 
 def build_optimizer(
     model: nn.Module, *, name: str, lr: float, momentum: float, weight_decay: float, backbone_lr: float = 1.0
@@ -42,7 +44,10 @@ def choose_device(name: str) -> torch.device:
     """`auto` is a GPU, or else the CPU; `cuda` is the first GPU, or in one of several processes its own."""
     if name == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    return torch.device(name)
+    device = torch.device(name)
+    if device.type == "cuda" and (device.index or 0) >= (gpus := torch.cuda.device_count()):
+        raise UserError(f"runtime.device is {name}, and PyTorch finds {gpus} GPUs: set it to auto or cpu")
+    return device
 
 
 def autocast(device: torch.device, *, precision: str) -> AbstractContextManager:

@@ -5,16 +5,17 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
-import torch
 from torch import Tensor
 
 from src import paths
 from src.model.checkpoint import Checkpoint
 from src.training.distributed import ALONE, Team
 from src.training.fit import Epoch, Fit, Observer, best_epoch
+from src.training.memory import memory_named
 from src.training.start import Weights
 from src.training.state import TrainingState, fingerprint
 from src.video import manifest
@@ -23,6 +24,9 @@ from src.video.manifest import Video
 
 if TYPE_CHECKING:
     from src.params import Params
+
+
+LESS_MEMORY = "raise train.accumulate, or lower train.batch, model.frames or model.crop"
 
 
 @dataclass(frozen=True)
@@ -64,7 +68,7 @@ def identify(
 def _version() -> list[str]:
     sources = [path for part in ("model", "training", "video") for path in (paths.ROOT / "src" / part).glob("*.py")]
     digest = hashlib.sha256(b"".join(path.read_bytes() for path in sorted(sources))).hexdigest()
-    return [digest, torch.__version__]
+    return [digest, *(metadata.version(name) for name in ("torch", "torchvision", "numpy", "simplejpeg"))]
 
 
 def train_network(
@@ -99,18 +103,20 @@ def train_network(
             now = checkpoint(weights, len(history))
             recorder.checkpoint(now.save, epoch=now.epoch, best=best_epoch(history))
 
-    history = Fit(
-        train,
-        val,
-        classes=len(classes),
-        mirrored=mirrored_labels(classes, params.dataset.mirror),
-        model=model,
-        augment=params.augment.model_dump(),
-        settings=params.train.model_dump(),
-        runtime=params.runtime.model_dump(),
-        state=state,
-        observer=Told() if recorder else Observer(),
-        team=team,
-        start=weights,
-    ).run()
-    return Trained(checkpoint(state.best(), best_epoch(history)), history) if state else None
+    with memory_named(LESS_MEMORY):
+        history = Fit(
+            train,
+            val,
+            classes=len(classes),
+            mirrored=mirrored_labels(classes, params.dataset.mirror),
+            model=model,
+            augment=params.augment.model_dump(),
+            settings=params.train.model_dump(),
+            runtime=params.runtime.model_dump(),
+            state=state,
+            observer=Told() if recorder else Observer(),
+            team=team,
+            start=weights,
+        ).run()
+    best = best_epoch(history)
+    return Trained(checkpoint(state.best(best), best), history) if state else None

@@ -29,7 +29,7 @@ def fingerprint(values: Any) -> str:
 
 
 class TrainingState:
-    """The files of one training: `last.pt` to go on from, `best.pt` to keep, `spool` of what is recorded of it."""
+    """The files of one training: `last.pt` to go on from, `best-0012.pt` to keep, `spool` of what is recorded of it."""
 
     def __init__(self, folder: Path):
         self.folder = folder
@@ -43,13 +43,22 @@ class TrainingState:
         """Replace `last.pt`, whole or not at all."""
         save(self.folder / "last.pt", state)
 
-    def save_best(self, weights: dict[str, torch.Tensor]) -> None:
-        """Replace `best.pt`, whole or not at all. To be called before `save`: a state never goes without its best."""
-        save(self.folder / "best.pt", weights)
+    def save_best(self, weights: dict[str, torch.Tensor], *, epoch: int) -> None:
+        """Keep an epoch's weights beside those of the best one before: the state that knows of it is not saved yet."""
+        save(self._best(epoch), weights)
 
-    def best(self) -> dict[str, torch.Tensor]:
-        """The weights that did best on validation."""
-        return torch.load(self.folder / "best.pt", map_location="cpu", weights_only=True)
+    def drop_others(self, epoch: int) -> None:
+        """Remove weights of all epochs but the best one, once the state that says so is saved."""
+        for path in self.folder.glob("best-*.pt"):
+            if path != self._best(epoch):
+                path.unlink()
+
+    def best(self, epoch: int) -> dict[str, torch.Tensor]:
+        """The weights that `save_best` kept of an epoch."""
+        return torch.load(self._best(epoch), map_location="cpu", weights_only=True)
+
+    def _best(self, epoch: int) -> Path:
+        return self.folder / f"best-{epoch:04}.pt"
 
     @property
     def spool(self) -> str | None:
@@ -63,6 +72,7 @@ class TrainingState:
 
     def discard(self) -> None:
         """Remove the folder once the training's results are in their place."""
+        (self.folder / "last.pt").unlink(missing_ok=True)  # first: without the others it would be no state
         shutil.rmtree(self.folder)
 
 

@@ -2,7 +2,7 @@
 
 The first prints, as lines of JSON, what the observer was told; with `"look": true` in the settings all print the hashes
 of the clips that they load instead. `"beats"` are the seconds between two heartbeats and the silence that counts as
-death, `"pause"` those that a step takes longer.
+death, `"pause"` those that a step takes longer, `"busy"` those that the first process takes longer than the job.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ class Printing(Observer):
 def main() -> None:
     state, frames, settings = Path(sys.argv[1]), Path(sys.argv[2]), json.loads(sys.argv[3])
     torch.set_num_threads(1)
-    look, pause = settings.pop("look", False), settings.pop("pause", 0.0)
+    look, pause, busy = settings.pop("look", False), settings.pop("pause", 0.0), settings.pop("busy", 0.0)
     heartbeat.EVERY, heartbeat.SILENCE = settings.pop("beats", (3.0, 40.0))
     videos = [Video(f.name, f, int(f.stem) % 2, f"g{f.stem}", 12, "") for f in sorted(frames.glob("*.avi"))]
     with joined(device="cpu") as team:
@@ -47,6 +47,7 @@ def main() -> None:
             print(json.dumps({"rank": team.rank, "batches": hashes(training, epoch=5)}), flush=True)
         else:
             training.run()
+    time.sleep(busy * team.first)
 
 
 if __name__ == "__main__":

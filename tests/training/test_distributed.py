@@ -14,6 +14,7 @@ from pathlib import Path
 import psutil
 import pytest
 import torch
+import torch.distributed as dist
 
 from src.command import UserError
 from src.training.distributed import ALONE, Team, joined
@@ -39,7 +40,7 @@ def frames(videos) -> Path:
     return videos[0].file.parent
 
 
-def start(command: list[str], state: Path, frames: Path, **settings) -> subprocess.Popen[str]:
+def start(command: list[str], state: Path, frames: Path, *, group: bool = False, **settings) -> subprocess.Popen[str]:
     environment = {key: value for key, value in os.environ.items() if not key.startswith("TORCHELASTIC")}
     return subprocess.Popen(
         [*command, "-m", "tests.training.job", str(state), str(frames), json.dumps(settings)],
@@ -49,6 +50,7 @@ def start(command: list[str], state: Path, frames: Path, **settings) -> subproce
         stderr=subprocess.PIPE,
         text=True,
         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+        start_new_session=group,
     )
 
 
@@ -85,16 +87,26 @@ def by_hand(state: Path, frames: Path, **settings) -> list[subprocess.Popen[str]
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
-    place = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), "WORLD_SIZE": "2"}
-    return [
-        start([sys.executable], state, frames, **settings, environment=place | {"RANK": str(rank)}) for rank in (0, 1)
-    ]
+    place = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), "WORLD_SIZE": "2", "LOCAL_WORLD_SIZE": "1"}
+    ranks_ = [{"RANK": str(rank), "LOCAL_RANK": "0"} for rank in (0, 1)]
+    return [start([sys.executable], state, frames, **settings, environment=place | rank) for rank in ranks_]
 
 
 def close_to(found: list[dict], expected: list[dict]) -> None:
     assert [row.keys() for row in found] == [row.keys() for row in expected]
     for row, wanted in zip(found, expected, strict=True):
         assert row == pytest.approx(wanted, rel=2e-3, abs=1e-5)
+
+
+# What else a state holds, and where each process's norms see clips of their own.
+ALL = {"ema": 0.7, "precise_bn": 1, "epochs": 2}
+
+
+@pytest.fixture(scope="module")
+def together(frames, tmp_path_factory) -> tuple[Path, list[dict]]:
+    """The state that two processes leave, and what they tell."""
+    state = tmp_path_factory.mktemp("together")
+    return state, finished(torchrun(2, state, frames, **ALL))
 
 
 @pytest.fixture(scope="module")
@@ -132,19 +144,46 @@ def test_two_processes_go_on_with_what_one_began(frames, tmp_path, alone):
     close_to(finished(torchrun(2, tmp_path, frames, **COMMON)), [row for row in alone if row.get("step", 9) > 4][1:])
 
 
-def test_interrupted_and_resumed_two_processes_end_the_same_to_the_bit(frames, tmp_path):
-    whole, parts = tmp_path / "whole", tmp_path / "parts"
-    finished(torchrun(2, whole, frames))
-    job = torchrun(2, parts, frames, pause=0.3)
-    read_until(job, step=2)
+@pytest.mark.parametrize("step", [1, 2])
+def test_interrupted_and_resumed_two_processes_end_the_same_to_the_bit(frames, tmp_path, together, step):
+    """In mid-epoch and while validating, where each process's norms have seen clips of their own."""
+    whole, expected = together
+    job = torchrun(2, tmp_path, frames, **ALL, pause=0.5)
+    read_until(job, step=step)
     job.send_signal(signal.SIGINT)
-    job.communicate(timeout=60)
-    again = finished(torchrun(2, parts, frames))
-    assert again[0] != {"step": 1}
-    states = [TrainingState(folder).load("cpu") for folder in (whole, parts)]
+    _, error = job.communicate(timeout=60)
+    assert "no sign of life" not in error
+    rows = [row for row in expected if "epoch" in row or row["step"] > 2]
+    assert finished(torchrun(2, tmp_path, frames, **ALL)) == rows
+    states = [TrainingState(folder).load("cpu") for folder in (whole, tmp_path)]
     assert states[0]["history"] == states[1]["history"]
-    models = [state["learner"]["model"] for state in states]
-    assert all(torch.equal(models[0][name], models[1][name]) for name in models[0])
+    for kind in ("model", "ema"):
+        first, second = (state["learner"][kind] for state in states)
+        assert all(torch.equal(first[name], second[name]) for name in first)
+
+
+def test_norms_take_their_statistics_from_the_clips_of_all_processes(frames, tmp_path):
+    """As with one process that computes a batch in two parts: the mean is the same, however it is taken."""
+    settings = {"model": TINY_MODEL | {"dropout": 0.0}, "precise_bn": 2, "epochs": 1, "warmup": 0, "lr": 1e-9}
+    finished(start([sys.executable], tmp_path / "alone", frames, accumulate=2, **settings))
+    finished(torchrun(2, tmp_path / "two", frames, **settings))
+    models = [TrainingState(tmp_path / name).load("cpu")["learner"]["model"] for name in ("alone", "two")]
+    for name in ("slow.stem.bn.running_mean", "fast.stem.bn.running_mean"):
+        torch.testing.assert_close(models[1][name], models[0][name], rtol=1e-3, atol=1e-4)
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_a_sigterm_to_everybody_is_as_good_as_ctrl_c(frames, tmp_path, workers):
+    """As a cluster's scheduler sends it, to loaders too: the step is finished and saved."""
+    job = start([sys.executable], tmp_path, frames, epochs=50, pause=0.1, runtime={"workers": workers}, group=True)
+    read_until(job, step=5)
+    os.killpg(job.pid, signal.SIGTERM)
+    out, error = job.communicate(timeout=60)
+    assert "interrupted" in error
+    assert "Traceback" not in error
+    last = [row["step"] for row in lines(out) if "step" in row][-1]
+    state = TrainingState(tmp_path).load("cpu")
+    assert 2 * len(state["history"]) + state["step"] == last
 
 
 def test_a_killed_process_ends_the_job_which_names_it(frames, tmp_path):
@@ -176,13 +215,17 @@ def test_without_torchrun_the_others_notice_who_is_gone(frames, tmp_path, sent):
     assert "goes on from what was last saved" in error
 
 
-def test_a_second_process_hears_of_the_first_ones_death(frames, tmp_path):
-    """Which took the meeting place with it."""
+@pytest.mark.parametrize("sent", [signal.SIGKILL, signal.SIGSTOP])
+def test_a_second_process_hears_of_the_first_ones_death(frames, tmp_path, sent):
+    """Which took the meeting place with it, or lets it hang."""
     first, second = by_hand(tmp_path, frames, epochs=300, warmup=0, beats=[0.1, 2.0])
     read_until(first, step=2)
-    first.kill()
-    _, error = second.communicate(timeout=30)
-    first.communicate()
+    first.send_signal(sent)
+    try:
+        _, error = second.communicate(timeout=30)
+    finally:
+        first.kill()
+        first.communicate()
     assert second.returncode == 1
     assert "no sign of life" in error
     assert "rank 0 (process" in error or "the machine where the processes met" in error
@@ -198,6 +241,33 @@ def test_alone_everything_is_as_it_is():
     assert ALONE.unite(value) is value
 
 
+def test_one_that_left_properly_is_not_missed(frames, tmp_path):
+    """Another is still busy, for longer than the silence that counts as death."""
+    first, second = by_hand(tmp_path, frames, epochs=1, warmup=0, beats=[0.1, 1.0], busy=3.0)
+    for process in (first, second):
+        _, error = process.communicate(timeout=60)
+        assert (process.returncode, error) == (0, "")
+
+
+def test_a_process_without_a_place_in_a_job_is_told(monkeypatch):
+    monkeypatch.setenv("RANK", "0")
+    for name in ("WORLD_SIZE", "LOCAL_RANK"):
+        monkeypatch.delenv(name, raising=False)
+    with (
+        pytest.raises(UserError, match=r"has RANK, .* but not WORLD_SIZE, LOCAL_RANK.* unset RANK"),
+        joined(device="cpu"),
+    ):
+        pass
+
+
+def test_a_share_may_be_empty(monkeypatch):
+    """Three processes and two videos: the third has no answers, not even their number of classes."""
+    shares = [torch.tensor([[0.1, 0.9]]), torch.tensor([[0.8, 0.2]]), torch.empty(0, 0)]
+    monkeypatch.setattr(dist, "all_gather_object", lambda parts, part: parts.__setitem__(slice(None), shares))
+    for rank, share in enumerate(shares):
+        assert Team(rank, 3).unite(share).tolist() == torch.cat(shares[:2]).tolist()
+
+
 @pytest.mark.parametrize("count", [1, 5, 6])
 def test_every_item_is_with_one_process(count: int):
     parts = [Team(rank, 3).divide(list(range(count))) for rank in range(3)]
@@ -211,7 +281,8 @@ def test_every_item_is_with_one_process(count: int):
 def test_gpus_that_cannot_be_shared_out_are_named(monkeypatch, device, processes, message):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
-    for name, value in (("RANK", "0"), ("WORLD_SIZE", "3"), ("LOCAL_WORLD_SIZE", str(processes)), ("LOCAL_RANK", "0")):
-        monkeypatch.setenv(name, value)
+    place = {"MASTER_ADDR": "localhost", "MASTER_PORT": "1", "RANK": 0, "WORLD_SIZE": 3, "LOCAL_RANK": 0}
+    for name, value in (place | {"LOCAL_WORLD_SIZE": processes}).items():
+        monkeypatch.setenv(name, str(value))
     with pytest.raises(UserError, match=message), joined(device=device):
         pass

@@ -69,7 +69,7 @@ def whole(videos, tmp_path_factory):
     torch.set_num_threads(1)
     weights, history = trained(videos, folder, observer=told)
     torch.set_num_threads(threads)
-    return weights, TrainingState(folder).best(), history, told
+    return weights, TrainingState(folder).best(best_epoch(history)), history, told
 
 
 def test_an_epoch_says_what_it_did(whole):
@@ -118,7 +118,7 @@ def test_an_interrupted_training_goes_on_with_the_next_step(videos, whole, tmp_p
     assert "resuming after epoch" in capsys.readouterr().out
     assert history == whole[2]
     assert_same(weights, whole[0])
-    assert_same(TrainingState(tmp_path).best(), whole[1])
+    assert_same(TrainingState(tmp_path).best(best_epoch(history)), whole[1])
     assert [number for number, _ in first.steps + second.steps][-1] == 6
     assert dict(first.steps + second.steps) == dict(whole[3].steps)
     # It is seen when the next step begins, which is still done, or while the epoch's last is validated.
@@ -180,7 +180,27 @@ def test_with_all_that_a_state_holds_it_is_still_the_same(videos, tmp_path):
     again, same = trained(videos, tmp_path / "parts", **settings)
     assert same == history
     assert_same(again, weights)
-    assert_same(TrainingState(tmp_path / "parts").best(), TrainingState(tmp_path / "whole").best())
+    kept = [TrainingState(tmp_path / name).best(best_epoch(history)) for name in ("parts", "whole")]
+    assert_same(*kept)
+
+
+def test_a_save_that_fails_leaves_the_best_that_its_state_knows(videos, tmp_path, monkeypatch):
+    """The next epoch was better, its weights were kept already, and then the disk was full."""
+    scores = iter([(0.5, 1.0), (0.9, 1.0)])
+    monkeypatch.setattr(metrics, "accuracy_and_loss", lambda *_: dict(zip(("top1", "loss"), next(scores), strict=True)))
+    save = TrainingState.save
+
+    def full(state, content):
+        if len(content["history"]) == 2:
+            raise UserError("the disk is full")
+        save(state, content)
+
+    monkeypatch.setattr(TrainingState, "save", full)
+    with pytest.raises(UserError, match="full"):
+        fit(videos, tmp_path).run()
+    history = TrainingState(tmp_path).load("cpu")["history"]
+    assert best_epoch(history) == 1
+    assert TrainingState(tmp_path).best(1).keys() == last_weights(tmp_path).keys()
 
 
 def test_workers_change_nothing(videos, whole, tmp_path):
@@ -242,7 +262,7 @@ def test_the_epoch_that_did_best_on_validation_is_kept(videos, tmp_path, monkeyp
             fit(videos, tmp_path, observer=Remember()).run()
     _, history = trained(videos, tmp_path, observer=Remember())
     assert best_epoch(history) == best
-    kept = TrainingState(tmp_path).best()["head.weight"]
+    kept = TrainingState(tmp_path).best(best)["head.weight"]
     assert [epoch for epoch in (1, 2, 3) if kept.equal(weights_of[epoch])] == [best]
 
 
@@ -317,7 +337,7 @@ def test_averaged_weights_are_validated_and_kept(videos, tmp_path):
     weights = training.learner.answering.state_dict()
     first, second = seen
     torch.testing.assert_close(weights["head.weight"], 0.7 * first + 0.3 * second)
-    assert TrainingState(tmp_path).best()["head.weight"].equal(weights["head.weight"])
+    assert TrainingState(tmp_path).best(1)["head.weight"].equal(weights["head.weight"])
     assert last_weights(tmp_path)["head.weight"].equal(second)
 
 

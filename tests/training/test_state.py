@@ -2,6 +2,7 @@
 
 import os
 import resource
+import shutil
 import signal
 import subprocess
 import sys
@@ -97,9 +98,11 @@ def test_the_best_weights_stay_until_better_ones_come(tmp_path):
     for value, best in ((1.0, True), (2.0, False), (3.0, True), (4.0, False)):
         weights = {"weight": torch.tensor(value)}
         if best:
-            state.save_best(weights)
+            state.save_best(weights, epoch=int(value))
         state.save({"model": weights})
-    assert state.best()["weight"] == 3.0
+        state.drop_others(1 if value < 3 else 3)
+    assert state.best(3)["weight"] == 3.0
+    assert sorted(path.name for path in state.folder.iterdir()) == ["best-0003.pt", "last.pt"]
     assert state.load(torch.device("cpu"))["model"]["weight"] == 4.0
 
 
@@ -126,10 +129,10 @@ def no_file_above(size: int) -> Iterator[None]:
 @pytest.mark.parametrize("kilobytes", [0, 50, 399, 401])
 def test_a_full_disk_leaves_the_last_state_and_one_line(tmp_path, kilobytes):
     state = TrainingState(tmp_path / "state")
-    state.save_best({"weight": torch.ones(2)})
+    state.save_best({"weight": torch.ones(2)}, epoch=1)
     state.save({"history": [1]})
     weights = {"weight": torch.zeros(100_000)}
-    for save_, name in ((state.save_best, "best.pt"), (state.save, "last.pt")):
+    for save_, name in ((lambda w: state.save_best(w, epoch=2), "best-0002.pt"), (state.save, "last.pt")):
         with no_file_above(kilobytes * 1000), pytest.raises(UserError) as error:
             save_(weights)
         message = str(error.value)
@@ -139,8 +142,25 @@ def test_a_full_disk_leaves_the_last_state_and_one_line(tmp_path, kilobytes):
         assert "disk is full" in message
         assert "from what was last saved" in message
     assert state.load(torch.device("cpu"))["history"] == [1]
-    assert state.best()["weight"].tolist() == [1, 1]
-    assert sorted(path.name for path in state.folder.iterdir()) == ["best.pt", "last.pt"]
+    assert state.best(1)["weight"].tolist() == [1, 1]
+    assert sorted(path.name for path in state.folder.iterdir()) == ["best-0001.pt", "last.pt"]
+
+
+def test_a_state_whose_removal_was_broken_off_is_none(tmp_path, monkeypatch):
+    """Without what it names it could not be gone on from, and never be begun anew."""
+    state = TrainingState(tmp_path / "state")
+    state.save_best({"weight": torch.ones(2)}, epoch=1)
+    state.save({"history": [1]})
+    monkeypatch.setattr(shutil, "rmtree", lambda folder: None)
+    state.discard()
+    assert state.load("cpu") is None
+
+
+def test_what_a_killed_process_had_half_written_is_removed(tmp_path):
+    with locked(tmp_path / "state"):
+        (tmp_path / "state" / ".last.pt.123-abcd").write_text("half")
+    with locked(tmp_path / "state") as state:
+        assert list(state.folder.iterdir()) == []
 
 
 def test_a_file_is_replaced_not_overwritten(tmp_path):
