@@ -9,7 +9,6 @@ Nothing is computed, so a network of any size takes seconds, and no GPU is neede
 from __future__ import annotations
 
 from src import command, paths
-from src.command import UserError
 
 
 def number_of_classes(given: int | None) -> tuple[int, str]:
@@ -42,8 +41,6 @@ def main() -> None:
     from src.training.optim import autocast, choose_device
 
     device = choose_device(params.runtime.device)
-    if device.type == "cuda" and not torch.cuda.is_available():
-        raise UserError(f"runtime.device is {device}, but PyTorch finds no GPU here: --set runtime.device=cpu")
     model = params.model.network()
     classes, source = number_of_classes(arguments.classes)
     with autocast(device, precision=params.train.precision):

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from src import paths
+from src import files, paths
 from src.command import UserError
 from src.tracking.lock import Lock
 from src.tracking.recorder import shown
@@ -51,6 +51,8 @@ def connect(uri: str | None, experiment: str) -> tuple[MlflowClient, str]:
 
     logging.getLogger("mlflow").setLevel(logging.CRITICAL)  # what fails is raised too, and said once
     with _one_at_a_time() if uri is None else contextlib.nullcontext():
+        if uri is None and not paths.MLFLOW_DB.exists():
+            _make_tables()
         # Not mlflow.set_tracking_uri: it changes the environment, which says where the next run goes.
         client = mlflow.MlflowClient(uri or f"sqlite:///{paths.MLFLOW_DB}")
         found = client.get_experiment_by_name(experiment)
@@ -66,6 +68,14 @@ def connect(uri: str | None, experiment: str) -> tuple[MlflowClient, str]:
         if found.tags.get(kind[0]) != kind[1]:
             client.set_experiment_tag(found.experiment_id, *kind)
     return client, found.experiment_id
+
+
+def _make_tables() -> None:
+    """mlflow.db, whole or not at all: of one that was killed while it made them, MLflow could not make the rest."""
+    import mlflow
+
+    with files.replacing(paths.MLFLOW_DB) as beside:
+        mlflow.MlflowClient(f"sqlite:///{beside}").search_experiments(max_results=1)
 
 
 @contextlib.contextmanager

@@ -11,6 +11,7 @@ import socket
 import sys
 import threading
 import time
+from contextlib import suppress
 from datetime import timedelta
 
 import torch.distributed as dist
@@ -48,7 +49,8 @@ class Heartbeat:
         self.ended.set()
         self.threads[0].join(EVERY)
         if not self.threads[0].is_alive():
-            self.store.set(f"bye/{self.rank}", "")
+            with suppress(RuntimeError):  # where they met has gone already, and so have all who could miss this one
+                self.store.set(f"bye/{self.rank}", "")
 
     def stop(self) -> None:
         self.ended.set()

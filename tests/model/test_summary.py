@@ -193,6 +193,4 @@ def test_the_command_is_called_by_the_name_that_one_types():
 def test_a_gpu_that_is_not_there_is_named():
     refused = run("summary", "--set", "runtime.device=cuda:1")
     assert (refused.returncode, refused.stdout) == (1, "")
-    assert refused.stderr == (
-        "error: runtime.device is cuda:1, but PyTorch finds no GPU here: --set runtime.device=cpu\n"
-    )
+    assert refused.stderr == ("error: runtime.device is cuda:1, and PyTorch finds 0 GPUs: set it to auto or cpu\n")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 import pytest
 
 from tests.conftest import Checkout
@@ -84,3 +86,17 @@ def test_the_oldest_runs_are_pruned_but_for_what_is_in_use(trained):
     everything = checkout.run("python", "-m", "src.tracking", "prune", "--gb", "0").stdout
     assert everything.endswith("are left, more than 0: the others are in use\n")
     assert [len(kept(checkout, run)) for run in (first, second, third, fourth)] == [3, 3, 0, 0]
+
+
+def test_a_store_that_was_being_made_when_its_process_was_killed_is_made_anew(checkout: Checkout):
+    """Some of its tables there and some not, MLflow could open it never again."""
+    make = ("python", "-c", "from src.tracking import store; store.configured()")
+    with checkout.start(*make) as first:
+        end = time.monotonic() + 60
+        while not list(checkout.path.glob(".mlflow.db.*")) and time.monotonic() < end:
+            time.sleep(0.01)
+        first.kill()
+    assert first.returncode == -9
+    assert not (checkout.path / "mlflow.db").exists()
+    checkout.run(*make)
+    assert (checkout.path / "mlflow.db").exists()

@@ -6,6 +6,7 @@ import pytest
 import torch
 from torch import nn
 
+from src.command import UserError
 from src.model.slowfast import SlowFast
 from src.training.optim import autocast, build_optimizer, choose_device, learning_rate
 
@@ -98,6 +99,14 @@ def test_auto_takes_a_gpu_where_there_is_one(monkeypatch, there, expected):
     assert choose_device("auto") == torch.device(expected)
 
 
-def test_a_named_device_is_taken_as_it_is():
+def test_a_named_device_is_taken_as_it_is(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
     assert choose_device("cpu") == torch.device("cpu")
     assert choose_device("cuda:1") == torch.device("cuda", 1)
+
+
+@pytest.mark.parametrize(("name", "there"), [("cuda", 0), ("cuda:2", 2)])
+def test_a_gpu_that_is_not_there_is_named(monkeypatch, name, there):
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: there)
+    with pytest.raises(UserError, match=f"runtime.device is {name}, and PyTorch finds {there} GPUs: set it to auto"):
+        choose_device(name)

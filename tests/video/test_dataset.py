@@ -56,7 +56,7 @@ def test_a_clip_has_frames_a_stride_apart_from_a_random_start(tmp_path):
     clips = training_clips([counting(tmp_path, 18)])
     starts = set()
     for epoch in range(60):
-        clip, label = clips[epoch, 0]
+        clip, label, _ = clips[epoch, 0]
         assert clip.shape == (3, 8, 32, 32)
         assert clip.dtype == torch.uint8
         assert label == 0
@@ -107,16 +107,17 @@ def test_a_clip_is_the_same_in_any_worker_and_order(tmp_path):
     expected = {key: clips[key] for key in keys}
     for workers, order in ((0, keys[::-1]), (2, keys), (2, keys[3:] + keys[:3])):
         loaded = DataLoader(clips, batch_size=None, sampler=order, num_workers=workers)
-        for key, (clip, label) in zip(order, loaded, strict=True):
+        for key, (clip, label, draw) in zip(order, loaded, strict=True):
             assert clip.equal(expected[key][0])
             assert label == expected[key][1]
+            assert draw == key[1]
 
 
 def test_torchs_own_generator_neither_matters_nor_moves(tmp_path):
     clips = training_clips([noise(tmp_path)], augment=LIVELY)
     torch.manual_seed(1)
     before = torch.get_rng_state()
-    clip, _ = clips[0, 0]
+    clip, *_ = clips[0, 0]
     assert torch.get_rng_state().equal(before)
     torch.manual_seed(2)
     assert clips[0, 0][0].equal(clip)
@@ -129,7 +130,7 @@ def test_a_flip_and_nothing_else_turns_the_label_over(tmp_path, label):
     )
     seen = set()
     for epoch in range(40):
-        clip, found = clips[epoch, 0]
+        clip, found, _ = clips[epoch, 0]
         left, right = clip[..., 0].float().mean(), clip[..., -1].float().mean()
         flipped = bool(left > right)
         assert found == ([1, 0, 2][label] if flipped else label)
@@ -147,7 +148,7 @@ def test_all_frames_of_a_clip_are_augmented_alike(tmp_path, crop):
     clips = training_clips([noise(tmp_path)], augment=LIVELY | {"crop": crop, "grey": 0.5})
     first_frames = []
     for epoch in range(8):
-        clip, _ = clips[epoch, 0]
+        clip, *_ = clips[epoch, 0]
         assert (clip == clip[:, :1]).all()
         first_frames.append(clip[:, 0])
     assert len({frame.numpy().tobytes() for frame in first_frames}) == 8
