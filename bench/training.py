@@ -74,7 +74,7 @@ def measure(training: Fit, *, steps: int) -> dict[str, float]:
     def step_alone() -> int:
         for step in range(steps):
             learner.step(
-                in_memory, batch=stream.batch, epoch=0, step=step, part=0, rate=training.peak / 100, stop=False
+                in_memory, batch=stream.batch, epoch=0, step=step, part=0, rate=training.schedule.lr / 100, stop=False
             )
         return steps * stream.batch
 
@@ -88,7 +88,7 @@ def measure(training: Fit, *, steps: int) -> dict[str, float]:
             learner,
             stream,
             training.batches,
-            rate=lambda step: training.peak / 100,
+            rate=lambda step: training.schedule.lr / 100,
             stop=lambda: False,
             after_step=lambda step: None,
         )
@@ -118,16 +118,18 @@ def peak_memory(device: torch.device) -> float:
 
 def prepare(params: Any, videos: list[Video]) -> Fit:
     """The training that `python -m src.train` would start with these settings, on these videos."""
+    from src.training.clips import MIXING, training_clips, validation_views
     from src.training.fit import Fit, Observer
 
+    model, augment, settings = params.model.network(), params.augment.model_dump(), params.train.model_dump()
     return Fit(
-        videos,
-        videos[:1],
+        training_clips(videos, model=model, augment=augment, settings=settings, mirrored=None),
+        validation_views(videos[:1], model=model),
+        [videos[0].label],
         classes=CLASSES,
-        mirrored=None,
-        model=params.model.network(),
-        augment=params.augment.model_dump(),
-        settings=params.train.model_dump(),
+        model=model,
+        mix={key: augment[key] for key in MIXING},
+        settings=settings,
         runtime=params.runtime.model_dump(),
         state=None,
         observer=Observer(),

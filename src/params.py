@@ -23,6 +23,7 @@ from src import command, files, paths
 from src.model.variants import PUBLISHED, VARIANTS
 
 Share = Annotated[float, Field(ge=0, lt=1)]
+Positive = Annotated[float, Field(gt=0)]
 Probability = Annotated[float, Field(ge=0, le=1)]
 Count = Annotated[int, Field(ge=1)]
 
@@ -130,9 +131,12 @@ class Model(Section):
     fusion_kernel: Count | None = None
     temporal_blocks: Count | None = None
     dropout: Share = 0.2
+    drop_path: Share = 0.0
     zero_init: bool = False
     frames: Count | None = None
     stride: Annotated[int, Field(ge=0)] | None = None
+    sampling: Literal["window", "uniform"] = "window"
+    pad: Literal["repeat", "loop"] = "repeat"
     crop: Annotated[int, Field(ge=16)] | None = None
 
     def network(self) -> dict[str, Any]:
@@ -168,19 +172,31 @@ class Model(Section):
         return self
 
 
+Range = Annotated[list[float], Field(min_length=2, max_length=2)]
+
+
 class Augment(Section):
     crop: Literal["resized", "random", "corner"] = "resized"
-    scale: Annotated[list[float], Field(min_length=2, max_length=2)] = [0.4, 1.0]
+    scale: Range = [0.4, 1.0]
+    aspect: Range = [0.75, 1.333]
     flip: Probability = 0.5
     jitter: Probability = 0.4
     grey: Probability = 0.2
+    randaugment: Annotated[int, Field(ge=0)] = 0
+    magnitude: Annotated[int, Field(ge=0, le=30)] = 9
+    erase: Probability = 0.0
     mixup: Annotated[float, Field(ge=0)] = 0.0
     cutmix: Annotated[float, Field(ge=0)] = 0.0
+    speed: Range = [1.0, 1.0]
+    strides: Annotated[list[Count], Field(min_length=1)] | None = None
 
     @model_validator(mode="after")
-    def _scale_is_a_range(self) -> Augment:
-        low, high = self.scale
-        if not 0 < low <= high <= 1:
+    def _ranges_rise(self) -> Augment:
+        for key in ("scale", "aspect", "speed"):
+            low, high = getattr(self, key)
+            if not 0 < low <= high:
+                raise ValueError(f"augment.{key} {[low, high]} must be two numbers, 0 < low <= high")
+        if self.scale[1] > 1:
             raise ValueError(f"augment.scale {self.scale} must be two shares of the frame, 0 < low <= high <= 1")
         return self
 
@@ -193,12 +209,20 @@ class Train(Section):
     lr: Annotated[float, Field(gt=0)] = 2.0e-3
     lr_batch: Count | None = None
     momentum: Share = 0.9
+    nesterov: bool = False
     weight_decay: Annotated[float, Field(ge=0)] = 0.05
-    schedule: Literal["cosine", "constant"] = "cosine"
+    schedule: Literal["cosine", "constant", "step", "multistep", "plateau"] = "cosine"
+    step_size: Count = 10
+    milestones: Annotated[list[Count], Field(min_length=1)] = [15, 20]
+    gamma: Annotated[float, Field(gt=0, lt=1)] = 0.1
+    patience: Count = 5
     warmup: Annotated[float, Field(ge=0)] = 2
+    early_stopping: Count | None = None
+    keep: Literal["best", "last"] = "best"
     label_smoothing: Share = 0.1
     clip_norm: Annotated[float, Field(gt=0)] | None = 1.0
     windows: Count = 2
+    balanced: bool = False
     backbone_lr: Annotated[float, Field(gt=0)] = 1.0
     freeze: Literal["stem", "res2", "res3", "res4", "res5"] | None = None
     freeze_norms: bool = False
@@ -207,6 +231,12 @@ class Train(Section):
     sync_bn: bool = False
     precision: Literal["auto", "bf16", "fp16", "fp32"] = "auto"
     seed: Annotated[int, Field(ge=0)] = 0
+
+    @model_validator(mode="after")
+    def _nesterov_is_of_sgd(self) -> Train:
+        if self.nesterov and (self.optimizer != "sgd" or not self.momentum):
+            raise ValueError("train.nesterov is for train.optimizer sgd with train.momentum above 0")
+        return self
 
     @model_validator(mode="after")
     def _warmup_ends(self) -> Train:
@@ -227,6 +257,12 @@ class Train(Section):
         if self.precise_bn and (frozen := "freeze_norms" if self.freeze_norms else "freeze" if self.freeze else None):
             raise ValueError(f"train.precise_bn would take anew the statistics that train.{frozen} keeps")
         return self
+
+
+class Pretrain(Section):
+    epochs: Annotated[int, Field(ge=0)] = 0
+    lr: Positive | None = None
+    windows: Count = 2
 
 
 class Evaluate(Section):
@@ -257,6 +293,7 @@ class Params(Section):
     model: Model = Model()
     augment: Augment = Augment()
     train: Train = Train()
+    pretrain: Pretrain = Pretrain()
     evaluate: Evaluate = Evaluate()
     runtime: Runtime = Runtime()
 
@@ -273,6 +310,23 @@ class Params(Section):
         if self.model.weights == "imagenet" and (idle := [key for key, value in frozen.items() if value]):
             raise ValueError(
                 f"train.{idle[0]} would freeze the fast pathway and the laterals as well, which know nothing yet"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _a_uniform_clip_has_no_stride(self) -> Params:
+        augment = self.augment
+        given = {"speed": augment.speed != [1.0, 1.0], "strides": augment.strides is not None}
+        if self.model.sampling == "uniform" and (idle := [key for key, value in given.items() if value]):
+            raise ValueError(f"augment.{idle[0]} changes the stride, which model.sampling uniform has no use for")
+        return self
+
+    @model_validator(mode="after")
+    def _one_start(self) -> Params:
+        if self.pretrain.epochs and self.model.weights:
+            raise ValueError(
+                f"pretrain.epochs is {self.pretrain.epochs}, and model.weights {self.model.weights}: a network starts "
+                "from one of the two; set the other to 0 or null"
             )
         return self
 

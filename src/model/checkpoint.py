@@ -17,6 +17,9 @@ from src import files
 from src.command import UserError
 from src.model.slowfast import SlowFast
 
+INPUT = ("frames", "stride", "sampling", "pad", "crop")
+"""The settings of `model` that say what the network sees, not what it is."""
+
 
 @dataclass(frozen=True)
 class Checkpoint:
@@ -63,5 +66,5 @@ def save(path: Path, value: Any) -> None:
 
 def build(model: dict[str, Any], *, classes: int) -> SlowFast:
     """A network, randomly initialised, from the `model` section's settings."""
-    settings = {key: value for key, value in model.items() if key not in ("frames", "stride", "crop")}
+    settings = {key: value for key, value in model.items() if key not in INPUT}
     return SlowFast(classes=classes, **settings)

@@ -13,6 +13,7 @@ from collections.abc import Collection, Sequence
 
 import torch
 from torch import Tensor, nn
+from torchvision.ops import StochasticDepth
 
 from src.model.nonlocal_block import NonLocal
 
@@ -73,18 +74,21 @@ def bottleneck_branch(inputs: int, outputs: int, kernel: int, stride: int) -> nn
 
 
 class Residual(nn.Module):
-    """`relu(shortcut(x) + branch(x))`; the shortcut is the identity unless the shape changes."""
+    """`relu(shortcut(x) + branch(x))`; the shortcut is the identity unless the shape changes.
+
+    In training `drop` leaves the branch out for some of the clips.
+    """
 
     def __init__(self, inputs: int, outputs: int, stride: int, branch: nn.Sequential):
         super().__init__()
-        self.branch = branch
+        self.branch, self.drop = branch, nn.Identity()
         if inputs == outputs and stride == 1:
             self.shortcut = nn.Identity()
         else:
             self.shortcut = ConvNorm(inputs, outputs, (1, 1, 1), (1, stride, stride))
 
     def forward(self, x: Tensor) -> Tensor:
-        return torch.relu_(self.shortcut(x) + self.branch(x))
+        return torch.relu_(self.shortcut(x) + self.drop(self.branch(x)))
 
 
 def stem(width: int, kernel: int) -> ConvNorm:
@@ -175,6 +179,8 @@ class SlowFast(nn.Module):
     pathways         both; slow or fast: that one alone, without laterals, as in the paper's ablations (table 5a)
     non_local        non-local blocks in the slow pathway, the paper's NLN variants: see NON_LOCAL
     dropout          probability of dropping a pooled feature before the classifier
+    drop_path        probability of leaving out a clip's last residual branch, falling to 0 at the first one of a
+                     pathway: stochastic depth (Huang et al., arXiv:1603.09382)
     zero_init        let every block start as its shortcut: steadies the first steps of a large-batch run (Goyal
                      et al., 2017, section 5.1), and costs a short run with small batches many epochs
 
@@ -196,6 +202,7 @@ class SlowFast(nn.Module):
         pathways: str = "both",
         non_local: bool = False,
         dropout: float = 0.5,
+        drop_path: float = 0.0,
         zero_init: bool = True,
     ):
         if depth not in BLOCKS:
@@ -240,6 +247,11 @@ class SlowFast(nn.Module):
         self.head = nn.Linear(features, classes)
         nn.init.normal_(self.head.weight, std=0.01)
         nn.init.zeros_(self.head.bias)
+        if drop_path:
+            for pathway in (module for module in self.modules() if isinstance(module, Pathway)):
+                blocks = [module for module in pathway.modules() if isinstance(module, Residual)]
+                for number, block in enumerate(blocks):
+                    block.drop = StochasticDepth(drop_path * number / (len(blocks) - 1), "row")
         if zero_init:
             for block in self.modules():
                 if isinstance(block, Residual):

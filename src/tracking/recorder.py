@@ -124,10 +124,13 @@ def recording(
     tags: Mapping[str, str],
     name: str | None = None,
     spool: str | None = None,
+    parent: str | None = None,
     checkpoints: float = 0.0,
     wait: float = 30.0,
 ) -> Iterator[Recorder]:
     """Record a new run, or go on with `spool`'s, for as long as the context lasts; within another one, nested.
+
+    `parent` is the spool of one that is open in another process, to be nested in that.
 
     It ends FINISHED, FAILED, or KILLED after Ctrl-C; the sender marks it KILLED if this process dies without a word.
     `settings` are logged as `section.key`. `checkpoints`: the GB (10⁹ bytes) that the run's may take in MLflow; 0:
@@ -135,7 +138,7 @@ def recording(
     """
     tags = {**tags, **origin.tags()}
     params = {f"{section}.{key}": str(value) for section, keys in settings.items() for key, value in keys.items()}
-    parent = _open[-1].spool if _open else None
+    parent = parent or (_open[-1].spool if _open else None)
     run = _run(name=name, params=params, tags=tags, parent=parent)
     known = _go_on(spool, run) if spool else None
     if known:

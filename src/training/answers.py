@@ -15,6 +15,7 @@ from src.training.optim import choose_device
 from src.training.predict import predict
 from src.video.dataset import TestViews
 from src.video.manifest import Video
+from src.video.sampling import Sampling
 
 
 def probabilities(
@@ -31,9 +32,7 @@ def probabilities(
     where = choose_device(device)
     network = checkpoint.network().to(where, memory_format=torch.channels_last_3d)
     model = checkpoint.model
-    dataset = TestViews(
-        videos, frames=model["frames"], stride=model["stride"], size=model["crop"], views=views, crops=crops
-    )
+    dataset = TestViews(videos, sampling=Sampling.of(model), size=model["crop"], views=views, crops=crops)
     batches = tqdm(loader(dataset, workers=workers, device=where), desc=title, unit="video", disable=None)
     return predict(network, batches, device=where, precision=checkpoint.precision).numpy()
 

@@ -1,19 +1,21 @@
-"""Frame files and settings → trained weights: epochs, validation, and a state to go on from at any step."""
+"""Clips and settings → trained weights: epochs, validation, and a state to go on from at any step."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict
+from dataclasses import asdict, fields
 from datetime import timedelta
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.utils.data import Dataset, Subset
 from tqdm import tqdm
 
 from src.model.checkpoint import build
+from src.model.slowfast import SlowFast
 from src.training import metrics
 from src.training.distributed import ALONE, Team, broken_off
 from src.training.interrupt import held_back
@@ -21,14 +23,11 @@ from src.training.learner import Learner, Step
 from src.training.loader import loader
 from src.training.loop import Totals, train_epoch
 from src.training.mixing import Mix
-from src.training.optim import build_optimizer, choose_device, learning_rate
+from src.training.optim import Schedule, build_optimizer, choose_device
 from src.training.predict import predict
-from src.training.start import Weights, freeze, start_from
+from src.training.start import freeze
 from src.training.state import TrainingState
 from src.training.stream import ClipStream
-from src.video.dataset import TestViews, TrainingClips
-from src.video.manifest import Video
-from src.video.transforms import Augment
 
 Epoch = dict[str, float]
 
@@ -42,48 +41,46 @@ class Observer:
     def step(self, number: int, values: Mapping[str, float]) -> None:
         """Numbers of one step, counted from 1 over all epochs."""
 
-    def epoch(self, history: list[Epoch], more: Mapping[str, float], weights: dict[str, Tensor]) -> None:
-        """All epochs so far; of the last one, what no two runs have in common, as its speed, and its weights."""
+    def epoch(self, history: list[Epoch], more: Mapping[str, float], weights: dict[str, Tensor], *, kept: int) -> None:
+        """All epochs so far; of the last one, what no two runs have in common, as its speed, and its weights.
+
+        `kept` is the number of the one to keep.
+        """
 
 
 class Fit:
-    """One training. `model`, `augment`, `settings` (of `train`) and `runtime` are sections of params.yaml.
+    """One training. `model`, `settings` (of `train`) and `runtime` are sections of params.yaml.
 
-    `mirrored[label]` is what a horizontal flip makes of a label; None forbids flips. `state` is where it goes on from
-    and saves to; it and `observer` are the first process's alone.
+    It learns from `clips`, which are asked for by `(epoch, draw)`, and is validated on `views`, `(V, 3, T, H, W)` each,
+    whose `labels` are known. `mix` are the settings of `Mix`; `start`, if given, writes the weights to start from into
+    a new network. `state` is where it goes on from and saves to; it and `observer` are the first process's alone.
+    `title` is printed before each epoch.
     """
 
     def __init__(
         self,
-        train: Sequence[Video],
-        val: Sequence[Video],
+        clips: Dataset,
+        views: Dataset,
+        labels: Sequence[int],
         *,
         classes: int,
-        mirrored: Sequence[int] | None,
         model: dict[str, Any],
-        augment: dict[str, Any],
+        mix: dict[str, float],
         settings: dict[str, Any],
         runtime: dict[str, Any],
         state: TrainingState | None,
         observer: Observer,
         team: Team = ALONE,
-        start: Weights | None = None,
+        start: Callable[[SlowFast], None] | None = None,
+        title: str = "",
     ):
         self.settings, self.runtime, self.state, self.observer, self.team = settings, runtime, state, observer, team
+        self.labels, self.title = labels, title
         self.device = choose_device(runtime["device"])
-        self.labels = [video.label for video in val]
-        self.peak = settings["lr"] * (settings["batch"] / settings["lr_batch"] if settings["lr_batch"] else 1)
-        self.learner = self._learner(model, classes, start, mix={key: augment[key] for key in ("mixup", "cutmix")})
-        shape = {"frames": model["frames"], "stride": model["stride"]}
-        spatial = {key: value for key, value in augment.items() if key not in ("mixup", "cutmix")}
-        clips = TrainingClips(
-            train,
-            **shape,
-            windows=settings["windows"],
-            augment=Augment(size=model["crop"], **spatial | ({} if mirrored else {"flip": 0.0})),
-            mirrored=mirrored,
-            seed=settings["seed"],
-        )
+        peak = settings["lr"] * (settings["batch"] / settings["lr_batch"] if settings["lr_batch"] else 1)
+        shape = {field.name: settings[field.name] for field in fields(Schedule) if field.name != "lr"}
+        self.schedule = Schedule(lr=peak, **shape)
+        self.learner = self._learner(model, classes, start, mix=mix)
         parts = settings["accumulate"]
         self.stream = ClipStream(
             len(clips),
@@ -92,27 +89,33 @@ class Fit:
             parts=parts * team.size,
             mine=range(parts * team.rank, parts * (team.rank + 1)),
         )
-        views = TestViews(team.divide(val), **shape, size=model["crop"], views=1, crops=1)
         workers = {"workers": runtime["workers"], "device": self.device}
         self.batches = loader(clips, **workers, batch_sampler=self.stream)
-        self.views = loader(views, **workers)
+        self.views = loader(Subset(views, team.divide(range(len(labels)))), **workers)
         self.history: list[Epoch] = []
         self.step, self.totals = 0, Totals()  # of the epoch that has begun
 
-    def _learner(self, model: dict[str, Any], classes: int, start: Weights | None, *, mix: dict[str, float]) -> Learner:
+    def _learner(
+        self,
+        model: dict[str, Any],
+        classes: int,
+        start: Callable[[SlowFast], None] | None,
+        *,
+        mix: dict[str, float],
+    ) -> Learner:
         settings = self.settings
         torch.manual_seed(settings["seed"])
         network: nn.Module = build(model, classes=classes)
         if start:
-            start_from(start, network)
+            start(network)
         if settings["sync_bn"] and self.device.type == "cuda" and self.team.size > 1:
             network = nn.SyncBatchNorm.convert_sync_batchnorm(network)
         frozen = freeze(network, last=settings["freeze"], norms=settings["freeze_norms"])
         network.to(self.device, memory_format=torch.channels_last_3d)
-        optimizer = {key: settings[key] for key in ("momentum", "weight_decay", "backbone_lr")}
+        optimizer = {key: settings[key] for key in ("momentum", "nesterov", "weight_decay", "backbone_lr")}
         return Learner(
             network,
-            optimizer=build_optimizer(network, name=settings["optimizer"], lr=self.peak, **optimizer),
+            optimizer=build_optimizer(network, name=settings["optimizer"], lr=self.schedule.lr, **optimizer),
             device=self.device,
             team=self.team,
             mix=Mix(**mix, classes=classes, seed=settings["seed"]),
@@ -122,7 +125,7 @@ class Fit:
         )
 
     def run(self) -> list[Epoch]:
-        """Train to the end; returns every epoch's numbers. The best epoch's weights are `state.best()`.
+        """Train to the end; returns every epoch's numbers. The weights to keep are `state.best(fit.kept)`.
 
         Raises `UserError` on a loss that is not finite, and `KeyboardInterrupt` when the step in which a signal came
         is done and saved.
@@ -137,6 +140,9 @@ class Fit:
             _interrupted_rather_than_broken_off(stop),
         ):
             for epoch in range(len(self.history), epochs):
+                if self._stands_still():
+                    bar.write(f"{self.title}no epoch after {best_epoch(self.history)} was better: train.early_stopping")
+                    break
                 speed = self._train(epoch, bar, stop)
                 row = {
                     "epoch": epoch + 1,
@@ -147,10 +153,11 @@ class Fit:
                 best = self._keep(row, speed)
                 if self.team.first:
                     left = _clock(clips * (epochs - epoch - 1) / speed) if speed else "?"
-                    bar.write(
-                        f"epoch {epoch + 1:3}/{epochs}  loss {row['train_loss']:.3f}  train {row['train_top1']:6.1%}  "
-                        f"val {row['val_top1']:6.1%}  {speed:.0f} clips/s  {left} left{'  best' if best else ''}"
+                    numbers = (
+                        f"loss {row['train_loss']:.3f}  train {row['train_top1']:6.1%}  val {row['val_top1']:6.1%}  "
+                        f"{speed:.0f} clips/s  {left} left{'  best' if best else ''}"
                     )
+                    bar.write(f"{self.title}epoch {epoch + 1:3}/{epochs}  {numbers}")
         return self.history
 
     def _resume(self) -> None:
@@ -159,9 +166,9 @@ class Fit:
             return
         self.learner.load_state_dict(saved["learner"])
         self.history, self.step, self.totals = saved["history"], saved["step"], Totals(**saved["totals"])
-        if self.team.first:
+        if self.team.first and len(self.history) < self.settings["epochs"]:
             within = f", step {self.step} of {self.stream.steps}" if self.step else ""
-            print(f"resuming after epoch {len(self.history)} of {self.settings['epochs']}{within}")
+            print(f"{self.title}resuming after epoch {len(self.history)} of {self.settings['epochs']}{within}")
 
     def _save(self) -> None:
         if self.state:
@@ -169,8 +176,17 @@ class Fit:
             self.state.save({"learner": self.learner.state_dict()} | place)
 
     def _rate(self, epoch: int, step: int) -> float:
-        schedule = {key: self.settings[key] for key in ("epochs", "warmup", "schedule")}
-        return learning_rate(epoch + step / self.stream.steps, lr=self.peak, **schedule)
+        return self.schedule.rate(epoch + step / self.stream.steps, [row["val_loss"] for row in self.history])
+
+    @property
+    def kept(self) -> int:
+        """The number, from 1, of the epoch to keep, of those so far."""
+        return len(self.history) if self.settings["keep"] == "last" else best_epoch(self.history)
+
+    def _stands_still(self) -> bool:
+        """Whether it is time for `early_stopping`."""
+        patience = self.settings["early_stopping"]
+        return bool(patience and self.history) and len(self.history) - best_epoch(self.history) >= patience
 
     def _train(self, epoch: int, bar: tqdm, stop: Callable[[], bool]) -> float:
         """Train what is left of an epoch; returns clips a second."""
@@ -212,19 +228,19 @@ class Fit:
 
     def _keep(self, row: Epoch, speed: float) -> bool:
         """Note an epoch that is done, and save; returns whether it is the best so far."""
-        best = not self.history or _merit(row) > max(map(_merit, self.history))
         self.history = [*self.history, row]
+        best = self.kept == len(self.history)
         self.step, self.totals = 0, Totals()
         weights = self.learner.answering.state_dict()
         more = {"clips_per_second": speed} if speed else {}
         if self.device.type == "cuda":
             more["gpu_memory_gb"] = torch.cuda.max_memory_allocated(self.device) / 1e9
-        self.observer.epoch(self.history, more, weights)
+        self.observer.epoch(self.history, more, weights, kept=self.kept)
         if best and self.state:
             self.state.save_best(weights, epoch=len(self.history))
         self._save()
         if self.state:
-            self.state.drop_others(best_epoch(self.history))
+            self.state.drop_others(self.kept)
         return best
 
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from contextlib import AbstractContextManager
+from dataclasses import dataclass
 
 import torch
 from torch import nn
@@ -12,7 +14,14 @@ from src.command import UserError
 
 
 def build_optimizer(
-    model: nn.Module, *, name: str, lr: float, momentum: float, weight_decay: float, backbone_lr: float = 1.0
+    model: nn.Module,
+    *,
+    name: str,
+    lr: float,
+    momentum: float,
+    weight_decay: float,
+    nesterov: bool = False,
+    backbone_lr: float = 1.0,
 ) -> torch.optim.Optimizer:
     """SGD or AdamW (whose first beta is `momentum`); norms and biases are not decayed.
 
@@ -31,13 +40,54 @@ def build_optimizer(
                 groups.append({"params": members, "weight_decay": decay, "share": share, "lr": share * lr})
     if name == "adamw":
         return torch.optim.AdamW(groups, lr=lr, betas=(momentum, 0.999))
-    return torch.optim.SGD(groups, lr=lr, momentum=momentum)
+    return torch.optim.SGD(groups, lr=lr, momentum=momentum, nesterov=nesterov)
 
 
-def learning_rate(epoch: float, *, lr: float, epochs: int, warmup: float, schedule: str) -> float:
-    """The rate at a fractional `epoch`: a linear warm-up from a hundredth, then constant or half a cosine to zero."""
-    peak = lr * (0.5 + 0.5 * math.cos(math.pi * epoch / epochs)) if schedule == "cosine" else lr
-    return peak * min(1.0, max(0.01, epoch / warmup)) if warmup else peak
+@dataclass(frozen=True)
+class Schedule:
+    """The learning rate over a training; the settings of `train` by these names, `lr` being the peak.
+
+    After a linear warm-up from a hundredth: `constant`; `cosine`, half of one, to zero at the end; or multiplied by
+    `gamma` every `step_size` epochs (`step`), after the epochs in `milestones` (`multistep`), or whenever the
+    validation loss has not been lower for more than `patience` epochs (`plateau`, as torch's ReduceLROnPlateau).
+    """
+
+    lr: float
+    epochs: int
+    warmup: float
+    schedule: str
+    step_size: int
+    milestones: Sequence[int]
+    gamma: float
+    patience: int
+
+    def rate(self, epoch: float, val_losses: Sequence[float]) -> float:
+        """At a fractional `epoch`, from 0 on, after epochs with these validation losses."""
+        warm = min(1.0, max(0.01, epoch / self.warmup)) if self.warmup else 1.0
+        if self.schedule == "cosine":
+            return warm * self.lr * (0.5 + 0.5 * math.cos(math.pi * epoch / self.epochs))
+        return warm * self.lr * self.gamma ** self._lowered(int(epoch), val_losses)
+
+    def _lowered(self, epoch: int, val_losses: Sequence[float]) -> int:
+        """How many times by then."""
+        if self.schedule == "step":
+            return epoch // self.step_size
+        if self.schedule == "multistep":
+            return sum(epoch >= milestone for milestone in self.milestones)
+        return plateaus(val_losses, self.patience) if self.schedule == "plateau" else 0
+
+
+def plateaus(losses: Sequence[float], patience: int) -> int:
+    """How many times more than `patience` losses in a row were no lower than the best, by a 10,000th of it."""
+    best, waited, found = math.inf, 0, 0
+    for loss in losses:
+        if loss < best * (1 - 1e-4):
+            best, waited = loss, 0
+        else:
+            waited += 1
+        if waited > patience:
+            found, waited = found + 1, 0
+    return found
 
 
 def choose_device(name: str) -> torch.device:

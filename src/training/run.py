@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
@@ -13,10 +14,13 @@ from torch import Tensor
 
 from src import paths
 from src.model.checkpoint import Checkpoint
+from src.model.weights import transfer
+from src.training.clips import MIXING, training_clips, validation_views
 from src.training.distributed import ALONE, Team
-from src.training.fit import Epoch, Fit, Observer, best_epoch
+from src.training.fit import Epoch, Fit, Observer
 from src.training.memory import memory_named
-from src.training.start import Weights
+from src.training.pretrain import pretrain
+from src.training.start import Weights, start_from
 from src.training.state import TrainingState, fingerprint
 from src.video import manifest
 from src.video.labels import mirrored_labels
@@ -31,7 +35,7 @@ LESS_MEMORY = "raise train.accumulate, or lower train.batch, model.frames or mod
 
 @dataclass(frozen=True)
 class Trained:
-    """What a training leaves: the network that did best on validation, and every epoch's numbers."""
+    """What a training leaves: the network of the epoch that is kept, and every epoch's numbers."""
 
     best: Checkpoint
     history: list[Epoch]
@@ -59,6 +63,8 @@ def identify(
     manifest.check_settings(paths.FRAMES, extract=extract)
     data = manifest.fingerprint(sides, extract=extract)
     sections = [params.model.network(), params.augment.model_dump(), params.train.model_dump()]
+    if params.pretrain.epochs:
+        sections.append(params.pretrain.model_dump())
     start = {"weights": weights.source, "weights.sha256": weights.sha256} if weights else {}
     mirrored = mirrored_labels(classes, params.dataset.mirror)
     key = [sections, mirrored, classes, data, _version(), weights and weights.sha256]
@@ -82,7 +88,7 @@ def train_network(
     team: Team = ALONE,
     weights: Weights | None = None,
 ) -> Trained | None:
-    """Train as `params` says, see `Fit`, and wrap the best network up; None but in a job's first process.
+    """Pre-train and train as `params` says, and wrap the best network up; None but in a job's first process.
 
     `state` and `recorder` are the first process's.
     """
@@ -96,27 +102,50 @@ def train_network(
         def step(self, number: int, values: Mapping[str, float]) -> None:
             recorder.points({f"step/{key}": value for key, value in values.items()}, step=number)
 
-        def epoch(self, history: list[Epoch], more: Mapping[str, float], weights: dict[str, Tensor]) -> None:
+        def epoch(
+            self, history: list[Epoch], more: Mapping[str, float], weights: dict[str, Tensor], *, kept: int
+        ) -> None:
             for row in history:
                 recorder.points({key: value for key, value in row.items() if key != "epoch"}, step=int(row["epoch"]))
             recorder.points(more, step=len(history))
             now = checkpoint(weights, len(history))
-            recorder.checkpoint(now.save, epoch=now.epoch, best=best_epoch(history))
+            recorder.checkpoint(now.save, epoch=now.epoch, best=kept)
 
+    class ToldOfPretraining(Observer):
+        def epoch(
+            self, history: list[Epoch], more: Mapping[str, float], weights: dict[str, Tensor], *, kept: int
+        ) -> None:
+            for row in history:
+                values = {f"pretrain/{key}": value for key, value in row.items() if key != "epoch"}
+                recorder.points(values, step=int(row["epoch"]))
+
+    mirrored = mirrored_labels(classes, params.dataset.mirror)
+    augment, settings = params.augment.model_dump(), params.train.model_dump()
+    common = {"model": model, "settings": settings, "runtime": params.runtime.model_dump(), "team": team}
     with memory_named(LESS_MEMORY):
-        history = Fit(
-            train,
-            val,
+        start = partial(start_from, weights) if weights else None
+        if params.pretrain.epochs:
+            learnt = pretrain(
+                train,
+                val,
+                augment=augment,
+                pretraining=params.pretrain.model_dump(),
+                flips=mirrored is not None,
+                state=state and state.part("pretrain"),
+                observer=ToldOfPretraining() if recorder else Observer(),
+                **common,
+            )
+            start = partial(transfer, learnt)
+        fit = Fit(
+            training_clips(train, model=model, augment=augment, settings=settings, mirrored=mirrored),
+            validation_views(val, model=model),
+            [video.label for video in val],
             classes=len(classes),
-            mirrored=mirrored_labels(classes, params.dataset.mirror),
-            model=model,
-            augment=params.augment.model_dump(),
-            settings=params.train.model_dump(),
-            runtime=params.runtime.model_dump(),
+            mix={key: augment[key] for key in MIXING},
             state=state,
             observer=Told() if recorder else Observer(),
-            team=team,
-            start=weights,
-        ).run()
-    best = best_epoch(history)
-    return Trained(checkpoint(state.best(best), best), history) if state else None
+            start=start,
+            **common,
+        )
+        history = fit.run()
+    return Trained(checkpoint(state.best(fit.kept), fit.kept), history) if state else None

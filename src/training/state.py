@@ -70,6 +70,10 @@ class TrainingState:
     def spool(self, name: str) -> None:
         files.write_text(self.folder / "spool", name)
 
+    def part(self, name: str) -> TrainingState:
+        """That of a training that goes before this one."""
+        return TrainingState(self.folder / name)
+
     def discard(self) -> None:
         """Remove the folder once the training's results are in their place."""
         (self.folder / "last.pt").unlink(missing_ok=True)  # first: without the others it would be no state
@@ -95,6 +99,6 @@ def locked(folder: Path) -> Iterator[TrainingState]:
         lock.truncate(0)
         lock.write(str(os.getpid()))
         lock.flush()
-        for half in folder.glob(".*.pt.*"):  # written when a process was killed
+        for half in folder.rglob(".*.pt.*"):  # written when a process was killed
             half.unlink()
         yield TrainingState(folder)

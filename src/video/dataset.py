@@ -9,31 +9,38 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from src.video import sampling, store
+from src.video import store
 from src.video.manifest import Video
+from src.video.sampling import Sampling
 from src.video.transforms import Augment, spatial_crops
 
 
 class TrainingClips(Dataset):
     """Random clips. A clip is asked for by `(epoch, draw)` and depends on these and `seed` alone.
 
-    `draw // windows` is the video and `draw % windows` the how-manieth clip of it in this epoch. `mirrored[label]`
-    is the label that a horizontal flip makes of `label`; None forbids flips.
+    An epoch has `windows` clips of each video; with `balanced`, as many altogether, but equally many of each class.
+    `speed` and `strides` are those of `Sampling.random`. `mirrored[label]` is the label that a horizontal flip makes
+    of `label`; None forbids flips.
     """
 
     def __init__(
         self,
         videos: Sequence[Video],
         *,
-        frames: int,
-        stride: int,
+        sampling: Sampling,
         windows: int,
         augment: Augment,
         mirrored: Sequence[int] | None,
         seed: int,
+        speed: tuple[float, float] = (1.0, 1.0),
+        strides: Sequence[int] | None = None,
+        balanced: bool = False,
     ):
-        self.videos, self.frames, self.stride, self.windows = videos, frames, stride, windows
+        self.videos, self.sampling, self.windows = videos, sampling, windows
         self.augment, self.mirrored, self.seed = augment, mirrored, seed
+        self.temporal = {"speed": speed, "strides": strides}
+        labels = sorted({video.label for video in videos}) if balanced else []
+        self.classes = [[video for video in videos if video.label == label] for label in labels]
 
     def __len__(self) -> int:
         return len(self.videos) * self.windows
@@ -41,14 +48,22 @@ class TrainingClips(Dataset):
     def __getitem__(self, key: tuple[int, int]) -> tuple[Tensor, int, int]:
         """The clip as `(3, T, size, size)` uint8, its label and its draw."""
         epoch, draw = key
-        video = self.videos[draw // self.windows]
+        video = self._video(epoch, draw)
         rng = np.random.default_rng([self.seed, epoch, draw])
-        shape = {"frames": self.frames, "stride": self.stride, "available": video.frames}
-        clip = _clip(video, sampling.window(sampling.random_start(rng, **shape), **shape))
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(int(rng.integers(2**63)))
-            clip, flipped = self.augment(clip)
-        return clip.transpose(0, 1).contiguous(), self.mirrored[video.label] if flipped else video.label, draw
+        frames = self.sampling.random(rng, video.frames, **self.temporal)
+        clip, flipped = augmented(self.augment, read(video, frames), rng)
+        return clip, self.mirrored[video.label] if flipped else video.label, draw
+
+    def _video(self, epoch: int, draw: int) -> Video:
+        """Draws go through the videos in turn, or through the classes, each in an order of its own."""
+        if not self.classes:
+            return self.videos[draw // self.windows]
+        label = draw % len(self.classes)
+        members = self.classes[label]
+        number, place = divmod(draw // len(self.classes), len(members))
+        # The last number tells it from a clip's own generator, above.
+        order = np.random.default_rng([self.seed, epoch, label, number, 1]).permutation(len(members))
+        return members[order[place]]
 
 
 class TestViews(Dataset):
@@ -56,8 +71,8 @@ class TestViews(Dataset):
 
     __test__ = False  # not a test class, though pytest would think so by its name
 
-    def __init__(self, videos: Sequence[Video], *, frames: int, stride: int, size: int, views: int, crops: int):
-        self.videos, self.frames, self.stride, self.size = videos, frames, stride, size
+    def __init__(self, videos: Sequence[Video], *, sampling: Sampling, size: int, views: int, crops: int):
+        self.videos, self.sampling, self.size = videos, sampling, size
         self.views, self.crops = views, crops
 
     def __len__(self) -> int:
@@ -66,13 +81,19 @@ class TestViews(Dataset):
     def __getitem__(self, index: int) -> Tensor:
         """`(views * crops, 3, T, size, size)` uint8."""
         video = self.videos[index]
-        shape = {"frames": self.frames, "stride": self.stride, "available": video.frames}
-        windows = [sampling.window(start, **shape) for start in sampling.even_starts(self.views, **shape)]
-        clip = _clip(video, np.concatenate(windows))
+        clip = read(video, np.concatenate(self.sampling.views(self.views, video.frames)))
         crops = spatial_crops(clip, size=self.size, crops=self.crops)
-        return crops.unflatten(1, (self.views, self.frames)).flatten(0, 1).transpose(1, 2).contiguous()
+        return crops.unflatten(1, (self.views, self.sampling.frames)).flatten(0, 1).transpose(1, 2).contiguous()
 
 
-def _clip(video: Video, indices: np.ndarray) -> Tensor:
+def read(video: Video, indices: np.ndarray) -> Tensor:
     """`(T, 3, H, W)` uint8, every frame read from the frame store."""
     return torch.from_numpy(store.read(video.file, indices.tolist())).permute(0, 3, 1, 2)
+
+
+def augmented(augment: Augment, clip: Tensor, rng: np.random.Generator) -> tuple[Tensor, bool]:
+    """`(T, 3, H, W)` → `(3, T, size, size)`, changed in a way that `rng` decides, and whether it was flipped."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(int(rng.integers(2**63)))
+        clip, flipped = augment(clip)
+    return clip.transpose(0, 1).contiguous(), flipped

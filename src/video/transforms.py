@@ -6,29 +6,65 @@ seeds it for each clip.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor
-from torchvision.transforms import v2
+from torchvision.transforms import InterpolationMode, v2
 from torchvision.transforms.v2 import functional as F
 
 MEAN, STD = 0.45, 0.225
 """Of Kinetics-400, on the scale 0–1, the same for all three channels, as in PySlowFast."""
 
+GREY = round(255 * MEAN)
+"""What is put where a transform leaves nothing: zero, once normalised."""
 
-class Augment:
-    """Random crop, flip, colour jitter and grey, the same for every frame of a clip.
 
-    `crop` is `resized` (a random part of the frame of `scale` times its area, scaled to `size`), `random` (a random
-    square of `size` pixels) or `corner` (one of the four corners or the centre). A call returns the clip and
-    whether it was flipped, since a flip may change the label.
+class RandAugment(v2.RandAugment):
+    """torchvision's, Cubuk et al. (arXiv:1909.13719), without what would change each frame of a clip in its own way.
+
+    AutoContrast, Equalize and Contrast look at a frame's histogram or mean; `Augment.jitter` changes contrast as well.
     """
 
-    def __init__(self, *, size: int, crop: str, scale: list[float], flip: float, jitter: float, grey: float):
+    _AUGMENTATION_SPACE = {  # noqa: RUF012
+        name: space
+        for name, space in v2.RandAugment._AUGMENTATION_SPACE.items()
+        if name not in ("AutoContrast", "Equalize", "Contrast")
+    }
+
+
+class Augment:
+    """Random crop, flip, colour jitter, grey, RandAugment and erasing, the same for every frame of a clip.
+
+    `crop` is `resized` (a random part of the frame, of `scale` times its area and a width to height in `aspect`,
+    scaled to `size`), `random` (a random square of `size` pixels) or `corner` (one of the four corners or the centre).
+    `randaugment` is how many operations a clip goes through, of `magnitude` out of 30; `erase`, the probability that a
+    rectangle of it is grey (Zhong et al., arXiv:1708.04896). A call returns the clip and whether it was flipped, since
+    a flip may change the label.
+    """
+
+    def __init__(
+        self,
+        *,
+        size: int,
+        crop: str,
+        scale: Sequence[float],
+        aspect: Sequence[float],
+        flip: float,
+        jitter: float,
+        grey: float,
+        randaugment: int,
+        magnitude: int,
+        erase: float,
+    ):
         self.crop, self.size, self.flip = crop, size, flip
-        self.resized_crop = v2.RandomResizedCrop(size, scale=scale, ratio=(3 / 4, 4 / 3), antialias=True)
+        self.resized_crop = v2.RandomResizedCrop(size, scale=scale, ratio=aspect, antialias=True)
         self.random_crop = v2.RandomCrop(size)
         self.jitter = v2.ColorJitter(jitter, jitter, jitter) if jitter else v2.Identity()
         self.grey = v2.RandomGrayscale(grey)
+        how = {"magnitude": magnitude, "interpolation": InterpolationMode.BILINEAR, "fill": GREY}
+        self.operations = RandAugment(randaugment, **how) if randaugment else v2.Identity()
+        self.erase = v2.RandomErasing(erase, value=GREY) if erase else v2.Identity()
 
     def __call__(self, clip: Tensor) -> tuple[Tensor, bool]:
         """`(T, 3, H, W)` → `(T, 3, size, size)`, flipped or not."""
@@ -41,7 +77,10 @@ class Augment:
         flipped = bool(torch.rand(()) < self.flip)
         if flipped:
             clip = F.horizontal_flip(clip)
-        return self.grey(self.jitter(clip)), flipped
+        clip = self.operations(clip)
+        # As one tall picture: contrast is changed around the mean of the clip, not of each frame.
+        tall = self.grey(self.jitter(clip.transpose(0, 1).flatten(1, 2)))
+        return self.erase(tall.unflatten(1, (len(clip), -1)).transpose(0, 1)), flipped
 
 
 def spatial_crops(clip: Tensor, *, size: int, crops: int) -> Tensor:

@@ -30,7 +30,7 @@ class Printing(Observer):
         print(json.dumps({"step": number} | values), flush=True)
         time.sleep(self.pause)
 
-    def epoch(self, history, more, weights):
+    def epoch(self, history, more, weights, *, kept):
         print(json.dumps(history[-1]), flush=True)
 
 

@@ -36,7 +36,7 @@ class Told(Observer):
         self.steps.append((number, values))
         self.act(number)
 
-    def epoch(self, history, more, weights):
+    def epoch(self, history, more, weights, *, kept):
         self.epochs.append((history, more))
         self.weights.append({name: value.clone() for name, value in weights.items()})
 
@@ -250,7 +250,7 @@ def test_the_epoch_that_did_best_on_validation_is_kept(videos, tmp_path, monkeyp
     monkeypatch.setattr(metrics, "accuracy_and_loss", lambda *_: dict(zip(("top1", "loss"), next(left), strict=True)))
 
     class Remember(Observer):
-        def epoch(self, history, more, weights):
+        def epoch(self, history, more, weights, *, kept):
             weights_of[len(history)] = weights["head.weight"].clone()
 
         def step(self, number, values):
@@ -287,7 +287,7 @@ def test_nothing_is_flipped_where_that_is_forbidden(videos, tmp_path, monkeypatc
 
 
 def test_a_loss_that_is_not_finite_leaves_the_last_epoch(videos, tmp_path, monkeypatch):
-    monkeypatch.setattr(module, "learning_rate", lambda epoch, **_: 1e30 if epoch >= 1 else 0.001)
+    monkeypatch.setattr(module.Schedule, "rate", lambda schedule, epoch, losses: 1e30 if epoch >= 1 else 0.001)
     with pytest.raises(UserError, match=r"lower train\.lr"):
         fit(videos, tmp_path, optimizer="sgd", clip_norm=None).run()
     assert len(TrainingState(tmp_path).load("cpu")["history"]) == 1

@@ -8,7 +8,12 @@ from torch import nn
 
 from src.command import UserError
 from src.model.slowfast import SlowFast
-from src.training.optim import autocast, build_optimizer, choose_device, learning_rate
+from src.training.optim import Schedule, autocast, build_optimizer, choose_device, plateaus
+
+
+def schedule(name: str, **changes) -> Schedule:
+    settings = {"lr": 0.8, "epochs": 10, "warmup": 2, "step_size": 3, "milestones": [4], "gamma": 0.1, "patience": 2}
+    return Schedule(schedule=name, **settings | changes)
 
 
 def tiny() -> SlowFast:
@@ -56,17 +61,49 @@ def test_settings_arrive():
     ],
 )
 def test_cosine_after_a_warmup(epoch, expected):
-    assert learning_rate(epoch, lr=0.8, epochs=10, warmup=2, schedule="cosine") == pytest.approx(expected, abs=1e-12)
+    assert schedule("cosine").rate(epoch, []) == pytest.approx(expected, abs=1e-12)
 
 
 @pytest.mark.parametrize(("epoch", "expected"), [(0, 0.008), (1, 0.4), (2, 0.8), (9.9, 0.8)])
 def test_constant_after_a_warmup(epoch, expected):
-    assert learning_rate(epoch, lr=0.8, epochs=10, warmup=2, schedule="constant") == pytest.approx(expected)
+    assert schedule("constant").rate(epoch, []) == pytest.approx(expected)
 
 
 def test_without_a_warmup_the_first_step_has_the_full_rate():
-    assert learning_rate(0, lr=0.8, epochs=10, warmup=0, schedule="cosine") == 0.8
-    assert learning_rate(0, lr=0.8, epochs=10, warmup=0, schedule="constant") == 0.8
+    assert schedule("cosine", warmup=0).rate(0, []) == 0.8
+    assert schedule("constant", warmup=0).rate(0, []) == 0.8
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        ("step", [0.8, 0.8, 0.8, 0.08, 0.08, 0.08, 0.008, 0.008, 0.008, 0.0008]),
+        ("multistep", [0.8, 0.8, 0.8, 0.8, 0.08, 0.08, 0.08, 0.08, 0.008, 0.008]),
+    ],
+)
+def test_steps_lower_the_rate_by_gamma_and_stay(name, expected):
+    given = schedule(name, warmup=0, step_size=3, milestones=[4, 8])
+    assert [given.rate(epoch, []) for epoch in range(10)] == pytest.approx(expected)
+    assert given.rate(2.99, []) == 0.8
+
+
+def test_a_plateau_of_the_validation_loss_lowers_the_rate_as_torch_does():
+    losses = [1.0, 0.9, 0.9, 0.95, 0.8999999, 0.91, 0.7, 0.8, 0.8, 0.8, 0.8, 0.8, 0.8, 0.6]
+    given = schedule("plateau", warmup=0, patience=2)
+    optimizer = torch.optim.SGD([nn.Parameter(torch.zeros(()))], lr=0.8)
+    torchs = torch.optim.lr_scheduler.ReduceLROnPlateau(optimizer, factor=0.1, patience=2)
+    for epoch in range(1, len(losses) + 1):
+        torchs.step(losses[epoch - 1])
+        assert given.rate(epoch, losses[:epoch]) == pytest.approx(optimizer.param_groups[0]["lr"])
+    assert plateaus(losses, 2) == 3
+
+
+def test_nesterov_is_asked_of_sgd():
+    settings = {"name": "sgd", "lr": 0.3, "momentum": 0.8, "weight_decay": 0.0}
+    assert [
+        {group["nesterov"] for group in build_optimizer(tiny(), **settings, nesterov=wanted).param_groups}
+        for wanted in (False, True)
+    ] == [{False}, {True}]
 
 
 @pytest.mark.parametrize(

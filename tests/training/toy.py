@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from src.training.clips import MIXING, training_clips, validation_views
 from src.training.distributed import ALONE, Team
 from src.training.fit import Fit, Observer
 from src.training.learner import Learner, Step
@@ -23,11 +24,17 @@ from tests.conftest import TINY_MODEL
 AUGMENT = {
     "crop": "resized",
     "scale": [0.5, 1.0],
+    "aspect": [0.75, 1.333],
     "flip": 0.5,
     "jitter": 0.2,
     "grey": 0.2,
+    "randaugment": 0,
+    "magnitude": 9,
+    "erase": 0.0,
     "mixup": 0.0,
     "cutmix": 0.0,
+    "speed": [1.0, 1.0],
+    "strides": None,
 }
 SETTINGS = {
     "epochs": 3,
@@ -37,8 +44,15 @@ SETTINGS = {
     "lr": 0.002,
     "lr_batch": None,
     "momentum": 0.9,
+    "nesterov": False,
     "weight_decay": 0.05,
     "schedule": "cosine",
+    "step_size": 1,
+    "milestones": [1],
+    "gamma": 0.1,
+    "patience": 1,
+    "early_stopping": None,
+    "keep": "best",
     "warmup": 1,
     "label_smoothing": 0.1,
     "clip_norm": 1.0,
@@ -49,6 +63,7 @@ SETTINGS = {
     "precise_bn": 0,
     "sync_bn": False,
     "windows": 2,
+    "balanced": False,
     "precision": "fp32",
     "seed": 0,
 }
@@ -84,14 +99,15 @@ def fit(
     **changes: Any,
 ) -> Fit:
     """A training of `videos`, validated on the first three, whose state is in the folder `state`; to be `run`."""
+    augment, settings = AUGMENT | (augment or {}), SETTINGS | changes
     return Fit(
-        videos,
-        videos[:3],
+        training_clips(videos, model=model, augment=augment, settings=settings, mirrored=mirrored),
+        validation_views(videos[:3], model=model),
+        [video.label for video in videos[:3]],
         classes=2,
-        mirrored=mirrored,
         model=model,
-        augment=AUGMENT | (augment or {}),
-        settings=SETTINGS | changes,
+        mix={key: augment[key] for key in MIXING},
+        settings=settings,
         runtime=RUNTIME | (runtime or {}),
         state=TrainingState(state) if state else None,
         observer=observer or Observer(),

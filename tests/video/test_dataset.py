@@ -11,10 +11,12 @@ from torch.utils.data import DataLoader
 from src.video import jpeg, store
 from src.video.dataset import TestViews, TrainingClips
 from src.video.manifest import Video
+from src.video.sampling import Sampling
 from src.video.transforms import Augment
 
-PLAIN = {"size": 32, "crop": "random", "scale": [1.0, 1.0], "flip": 0.0, "jitter": 0.0, "grey": 0.0}
-LIVELY = {"size": 32, "crop": "resized", "scale": [0.4, 1.0], "flip": 0.5, "jitter": 0.4, "grey": 0.2}
+PLAIN = {"size": 32, "crop": "random", "scale": [1.0, 1.0], "aspect": [0.75, 1.333], "flip": 0.0, "jitter": 0.0}
+PLAIN |= {"grey": 0.0, "randaugment": 0, "magnitude": 9, "erase": 0.0}
+LIVELY = PLAIN | {"crop": "resized", "scale": [0.4, 1.0], "flip": 0.5, "jitter": 0.4, "grey": 0.2, "randaugment": 1}
 
 
 def film(folder: Path, frames: Iterable[np.ndarray], *, label: int = 0) -> Video:
@@ -42,8 +44,16 @@ def noise(folder: Path) -> Video:
 
 
 def training_clips(videos: list[Video], *, augment: dict = PLAIN, **changes) -> TrainingClips:
-    settings = {"frames": 8, "stride": 2, "windows": 1, "mirrored": [0], "seed": 0} | changes
-    return TrainingClips(videos, augment=Augment(**augment), **settings)
+    sampling = Sampling(**{key: changes.pop(key, default) for key, default in SHAPE.items()})
+    settings = {"windows": 1, "mirrored": [0], "seed": 0} | changes
+    return TrainingClips(videos, sampling=sampling, augment=Augment(**augment), **settings)
+
+
+SHAPE = {"frames": 8, "stride": 2, "sampling": "window", "pad": "repeat"}
+
+
+def views_of(videos: list[Video], *, views: int, crops: int, **changes) -> TestViews:
+    return TestViews(videos, sampling=Sampling(**SHAPE | changes), size=32, views=views, crops=crops)
 
 
 def numbers(clip: torch.Tensor) -> list[int]:
@@ -78,8 +88,60 @@ def test_a_draw_is_a_window_of_a_video(tmp_path):
 def test_a_short_video_repeats_its_last_frame(tmp_path, available, expected):
     video = counting(tmp_path, available)
     assert numbers(training_clips([video])[0, 0][0]) == expected
-    views = TestViews([video], frames=8, stride=2, size=32, views=2, crops=1)[0]
+    views = views_of([video], views=2, crops=1)[0]
     assert [numbers(view) for view in views] == [expected, expected]
+
+
+def test_a_short_video_loops_on_request_also_when_tested(tmp_path):
+    video, expected = counting(tmp_path, 5), [0, 2, 4, 1, 3, 0, 2, 4]
+    assert numbers(training_clips([video], pad="loop")[0, 0][0]) == expected
+    assert [numbers(view) for view in views_of([video], views=1, crops=1, pad="loop")[0]] == [expected]
+
+
+def test_a_uniform_clip_has_a_frame_of_each_part_of_the_video(tmp_path):
+    video = counting(tmp_path, 80)
+    clips = training_clips([video], sampling="uniform")
+    found = np.array([numbers(clips[epoch, 0][0]) for epoch in range(300)])
+    assert (found // 10 == range(8)).all()
+    assert [set(column % 10) for column in found.T] == [set(range(10))] * 8
+    views = views_of([video], views=2, crops=1, sampling="uniform")[0]
+    assert [numbers(view) for view in views] == [list(range(2, 80, 10)), list(range(7, 80, 10))]
+
+
+def test_a_speed_stretches_a_clip(tmp_path):
+    video = counting(tmp_path, 80)
+    clips = training_clips([video], speed=(0.5, 2.0))
+    spans = np.array([np.ptp(numbers(clips[epoch, 0][0])) for epoch in range(400)])
+    assert 7 <= spans.min() <= 8
+    assert 26 <= spans.max() <= 28
+    assert np.mean(spans < 14) == pytest.approx(0.5, abs=0.08)  # as often slower as faster than 7 strides of 2
+    assert numbers(training_clips([counting(tmp_path, 15)], speed=(2.0, 2.0))[0, 0][0]) == [0, 4, 8, 12, *[14] * 4]
+
+
+def test_a_stride_may_be_drawn(tmp_path):
+    clips = training_clips([counting(tmp_path, 80)], strides=[1, 5])
+    spans = [int(np.ptp(numbers(clips[epoch, 0][0]))) for epoch in range(100)]
+    assert set(spans) == {7, 35}
+    assert 30 < spans.count(7) < 70
+
+
+def test_balanced_draws_have_as_many_clips_of_each_class(tmp_path):
+    """Six videos of a class, two of another: in an epoch of sixteen clips eight of each, no video left out."""
+    folders = [tmp_path / str(number) for number in range(8)]
+    many = [counting(folder, 9, label=0) for folder in folders[:6]]
+    few = [counting(folder, 9, label=1) for folder in folders[6:]]
+    clips = training_clips(many + few, balanced=True, windows=2, mirrored=[0, 1])
+    assert len(clips) == 16
+    drawn = {}
+    for epoch in range(2):
+        assert [clips[epoch, draw][1] for draw in range(16)] == [0, 1] * 8
+        drawn[epoch] = [clips._video(epoch, draw).file.parent.name for draw in range(16)]
+        counts = {name: drawn[epoch].count(name) for name in map(str, range(8))}
+        assert sorted(counts.values()) == [1, 1, 1, 1, 2, 2, 4, 4]
+        assert counts["6"] == counts["7"] == 4
+    assert drawn[0] != drawn[1]
+    again = training_clips(many + few, balanced=True, windows=2, mirrored=[0, 1])
+    assert [again._video(1, draw).file.parent.name for draw in range(16)] == drawn[1]
 
 
 def test_a_stride_of_zero_repeats_one_frame(tmp_path):
@@ -155,7 +217,7 @@ def test_all_frames_of_a_clip_are_augmented_alike(tmp_path, crop):
 
 
 def test_views_are_spread_evenly_over_the_video(tmp_path):
-    views = TestViews([counting(tmp_path, 30)], frames=8, stride=2, size=32, views=4, crops=1)
+    views = views_of([counting(tmp_path, 30)], views=4, crops=1)
     assert len(views) == 1
     assert views[0].shape == (4, 3, 8, 32, 32)
     assert views[0].dtype == torch.uint8
@@ -163,7 +225,7 @@ def test_views_are_spread_evenly_over_the_video(tmp_path):
 
 
 def test_a_single_view_is_in_the_middle(tmp_path):
-    (view,) = TestViews([counting(tmp_path, 30)], frames=8, stride=2, size=32, views=1, crops=1)[0]
+    (view,) = views_of([counting(tmp_path, 30)], views=1, crops=1)[0]
     assert numbers(view) == list(range(7, 22, 2))
 
 
@@ -172,7 +234,7 @@ def test_three_crops_lie_along_the_longer_side(tmp_path, portrait):
     """The brightness counts along the longer side, in steps that outweigh the JPEG's rounding."""
     image = np.repeat(np.arange(48)[None] * 5, 40, axis=0)
     video = film(tmp_path, [image.T if portrait else image] * 10)
-    views = TestViews([video], frames=8, stride=1, size=32, views=2, crops=3)[0]
+    views = views_of([video], views=2, crops=3, stride=1)[0]
     assert views.shape == (6, 3, 8, 32, 32)
     along = views.transpose(-1, -2) if portrait else views
     places = (along[:, 0, 0].float().mean(1) / 5).round().int().tolist()  # (view, place along the longer side)
@@ -183,7 +245,7 @@ def test_three_crops_lie_along_the_longer_side(tmp_path, portrait):
 def test_each_frame_is_decoded_once(tmp_path, monkeypatch):
     decoded = []
     monkeypatch.setattr(jpeg, "decode", lambda data, decode=jpeg.decode: decoded.append(data) or decode(data))
-    _ = TestViews([counting(tmp_path, 30)], frames=8, stride=2, size=32, views=4, crops=3)[0]
+    _ = views_of([counting(tmp_path, 30)], views=4, crops=3)[0]
     # Even frames from 0 to 24 and odd ones from 5 to 29: 26, of 4 views × 8 frames × 3 crops.
     assert len(decoded) == len(set(decoded)) == 26
     decoded.clear()

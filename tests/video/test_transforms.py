@@ -3,10 +3,13 @@
 import pytest
 import torch
 from torch import Tensor
+from torchvision.transforms import v2
 
-from src.video.transforms import Augment, normalise, spatial_crops
+from src.video.transforms import Augment, RandAugment, normalise, spatial_crops
 
-PLAIN = {"size": 32, "crop": "random", "scale": [1.0, 1.0], "flip": 0.0, "jitter": 0.0, "grey": 0.0}
+PLAIN = {"size": 32, "crop": "random", "scale": [1.0, 1.0], "aspect": [0.75, 1.333], "flip": 0.0, "jitter": 0.0}
+PLAIN |= {"grey": 0.0, "randaugment": 0, "magnitude": 9, "erase": 0.0}
+LIVELY = PLAIN | {"crop": "resized", "scale": [0.4, 1.0], "flip": 0.5, "jitter": 0.4, "grey": 0.2, "randaugment": 2}
 
 
 def chart(height: int = 40, width: int = 48, *, frames: int = 3) -> Tensor:
@@ -86,18 +89,106 @@ def test_jitter_changes_brightness_alike_in_all_frames():
 
 def test_the_callers_clip_stays_as_it_is():
     clip = chart()
-    Augment(size=32, crop="corner", scale=[0.4, 1.0], flip=1.0, jitter=0.4, grey=1.0)(clip)
+    for crop in ("corner", "random", "resized"):
+        Augment(**LIVELY | {"crop": crop, "flip": 1.0, "grey": 1.0, "erase": 1.0})(clip)
     assert clip.equal(chart())
 
 
 def test_the_same_seed_makes_the_same_choices():
-    augment = Augment(size=32, crop="resized", scale=[0.4, 1.0], flip=0.5, jitter=0.4, grey=0.2)
+    augment = Augment(**LIVELY)
     torch.manual_seed(7)
     first, first_flipped = augment(chart())
     torch.manual_seed(7)
     second, second_flipped = augment(chart())
     assert first.equal(second)
     assert first_flipped == second_flipped
+
+
+CHANGES = {
+    "crop": {"crop": "resized", "scale": [0.3, 1.0]},
+    "aspect": {"crop": "resized", "scale": [0.5, 0.5], "aspect": [0.5, 2.0]},
+    "flip": {"flip": 0.5},
+    "jitter": {"jitter": 0.5},
+    "grey": {"grey": 0.5},
+    "randaugment": {"randaugment": 3, "magnitude": 15},
+    "erase": {"erase": 0.7},
+    "all": {"crop": "resized", "flip": 0.5, "jitter": 0.4, "grey": 0.2, "randaugment": 2, "erase": 0.5},
+}
+
+
+@pytest.mark.parametrize("changes", CHANGES.values(), ids=CHANGES)
+def test_every_frame_is_changed_in_the_same_way(changes):
+    """What becomes of a frame does not depend on where it stands, or on being there twice.
+
+    Frames of another brightness are in between: whatever looked at each frame by itself would treat these otherwise.
+    """
+    augment = Augment(**PLAIN | changes)
+    picture = chart()[:1] * 5
+    clip = torch.cat([picture, picture // 3, picture, 255 - picture // 2, picture // 3])
+    torch.manual_seed(0)
+    other = 0
+    for _ in range(40):
+        changed, _ = augment(clip)
+        assert changed.shape == (5, 3, 32, 32)
+        assert changed.dtype == torch.uint8
+        assert changed[0].equal(changed[2])
+        assert changed[1].equal(changed[4])
+        other += not changed.equal(changed[:1].expand_as(changed))
+    assert other
+
+
+@pytest.mark.parametrize("name", RandAugment._AUGMENTATION_SPACE)
+def test_an_operation_on_a_clip_is_the_operation_on_each_frame(name, monkeypatch):
+    """The plain reference: torchvision's, picture by picture. AutoContrast, say, would not pass."""
+    monkeypatch.setattr(RandAugment, "_AUGMENTATION_SPACE", {name: RandAugment._AUGMENTATION_SPACE[name]})
+    noise = torch.randint(0, 256, (3, 3, 24, 32), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+    clip = noise // torch.tensor([1, 2, 4], dtype=torch.uint8).view(3, 1, 1, 1)
+    torch.manual_seed(3)
+    together = RandAugment(1, magnitude=12)(clip)
+    apart = []
+    for frame in clip:
+        torch.manual_seed(3)
+        apart.append(RandAugment(1, magnitude=12)(frame))
+    assert together.equal(torch.stack(apart))
+    assert name == "Identity" or not together.equal(clip)
+
+
+def test_what_looks_at_a_frames_histogram_is_not_among_the_operations():
+    assert set(v2.RandAugment._AUGMENTATION_SPACE) - set(RandAugment._AUGMENTATION_SPACE) == {
+        "AutoContrast",
+        "Equalize",
+        "Contrast",
+    }
+
+
+def test_contrast_is_changed_around_the_mean_of_the_clip():
+    """Of a dark and a bright frame, even ones: around its own mean neither would move."""
+    clip = torch.stack([torch.full((3, 40, 48), 60), torch.full((3, 40, 48), 180)]).to(torch.uint8)
+    augment = Augment(**PLAIN | {"jitter": 0.4})
+    augment.jitter = v2.ColorJitter(contrast=(0.5, 0.5))
+    changed, _ = augment(clip)
+    assert changed[:, 0, 0, 0].tolist() == pytest.approx([90, 150], abs=1)
+
+
+def test_an_erased_rectangle_is_the_same_in_all_frames_and_grey():
+    augment = Augment(**PLAIN | {"erase": 1.0})
+    torch.manual_seed(0)
+    clip, _ = augment(torch.full((4, 3, 40, 48), 200, dtype=torch.uint8))
+    gone = clip == round(0.45 * 255)
+    assert set(clip.unique().tolist()) == {115, 200}
+    assert 0.02 <= gone.float().mean() <= 0.34  # torchvision's share of the area
+    assert gone.equal(gone[:1, :1].expand_as(gone))
+    rows, columns = gone[0, 0].any(1).nonzero(), gone[0, 0].any(0).nonzero()
+    assert gone[0, 0, rows.min() : rows.max() + 1, columns.min() : columns.max() + 1].all()
+
+
+def test_a_part_of_the_frame_has_a_shape_within_aspect():
+    augment = Augment(**PLAIN | {"crop": "resized", "scale": [0.25, 0.25], "aspect": [2.0, 2.0]})
+    torch.manual_seed(0)
+    clip, _ = augment(chart(64, 64))
+    low, high = clip[0].flatten(1).min(1).values.int(), clip[0].flatten(1).max(1).values.int()
+    height, width, _ = (high - low + 1).tolist()
+    assert (height, width) == (pytest.approx(64 / 8**0.5, abs=2), pytest.approx(64 / 2**0.5, abs=2))
 
 
 def test_one_crop_is_the_centre():
