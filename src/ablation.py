@@ -17,8 +17,9 @@ so an interrupted series goes on, also in the middle of a training. In MLflow th
 from __future__ import annotations
 
 import argparse
+import json
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from src import command, files, paths, tables
 from src.series import folds as dividing
@@ -75,6 +76,11 @@ def parse() -> argparse.Namespace:
     parser.add_argument(
         "--validation", action="store_true", help="answer validation videos instead of test videos: to choose settings"
     )
+    parser.add_argument(
+        "--plan",
+        action="store_true",
+        help="train nothing, print every run as JSON: settings, and where its answers lie",
+    )
     # How a series starts its own runs.
     parser.add_argument("--only", nargs=3, metavar=("RECIPE", "FOLD", "SEED"), help=argparse.SUPPRESS)
     parser.add_argument("--parent", help=argparse.SUPPRESS)
@@ -128,6 +134,18 @@ def runs_of(recipe: str, arguments: argparse.Namespace, base: Params, *, classes
     return [Run(params=each, fold=fold, name=name, **common) for name, fold in folds.items() for each in seeded]
 
 
+def plan(run: Run) -> dict[str, Any]:
+    """What --plan says of a run; `answers` is null as long as there are none."""
+    return {
+        "recipe": run.recipe,
+        "fold": run.name,
+        "seed": run.seed,
+        "videos": {side: len(videos) for side, videos in run.fold.items()},
+        "settings": run.params.in_force(exclude={"runtime"}),
+        "answers": str(run.file) if run.done else None,
+    }
+
+
 def show(nets: dict[str, list[Run]], base: Params, *, classes: list[str]) -> None:
     """Print the tables."""
     from src.datasets import synthetic
@@ -168,6 +186,9 @@ def main() -> None:
         recipe, fold, seed = arguments.only
         (run,) = [run for run in nets[recipe] if (run.name, str(run.seed)) == (fold, seed)]
         carry_out(run, parent=arguments.parent)
+        return
+    if arguments.plan:
+        print(json.dumps([plan(run) for runs in nets.values() for run in runs], indent=1))
         return
     for runs in nets.values():
         carry_out_recipe(runs, jobs=arguments.jobs)

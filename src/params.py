@@ -261,6 +261,7 @@ class Train(Section):
 
 class Pretrain(Section):
     epochs: Annotated[int, Field(ge=0)] = 0
+    task: Literal["instance", "playback"] = "instance"
     lr: Positive | None = None
     windows: Count = 2
 

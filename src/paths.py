@@ -36,6 +36,7 @@ HISTORY = ARTIFACTS / "history.csv"
 METRICS = ARTIFACTS / "metrics.json"
 EVALUATION = ARTIFACTS / "evaluation"
 DATA_REPORT = ARTIFACTS / "data_report.html"
+PREVIEW = ARTIFACTS / "preview.html"
 
 ABLATION = MAIN / "artifacts" / "ablation"
 

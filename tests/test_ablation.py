@@ -1,76 +1,22 @@
-"""Recipes side by side: the folds, the pooled numbers, and a series that is killed and goes on."""
+"""Recipes side by side: series that are killed and go on, and what the command says."""
 
 from __future__ import annotations
 
 import json
+import signal
 import subprocess
 from pathlib import Path
 
 import mlflow
+import psutil
 import pytest
 
-from src.ablation import class_table, fold_table, headline_table, leave_one_group_out, mean_and_deviation, pooled, top1
-from src.command import UserError
-from src.video.manifest import Video
+from src import tables
+from src.series.tables import mean_and_deviation
 from tests.conftest import TINY, Checkout, new_checkout
 from tests.datasets.official_lists import write_ucf101_lists
 from tests.test_train import read_until
 from tests.video import clips
-
-
-def video(name: str, group: str) -> Video:
-    return Video(name, Path(name), label=0, group=group, frames=10, sha256=name)
-
-
-def answer(group: str, label: int, *probabilities: float) -> dict:
-    return {"video": f"{group}{label}", "group": group, "label": label, "probabilities": list(probabilities)}
-
-
-FOLDS = [
-    {"train": [answer("b", 0, 0.9, 0.1), answer("b", 1, 0.2, 0.8)], "test": [answer("a", 0, 0.7, 0.3)]},
-    {"train": [answer("a", 0, 0.6, 0.4), answer("a", 1, 0.1, 0.9)], "test": [answer("b", 1, 0.8, 0.2)]},
-]
-"""All four answers on training videos are right, and one of two on test videos."""
-
-
-def test_every_group_is_tested_once_by_a_network_that_has_not_seen_it():
-    videos = [video(f"{group}{number}", group) for group in "abcde" for number in range(2)]
-    folds = leave_one_group_out(videos, val=0.3)
-    assert list(folds) == list("abcde")
-    assert [v.name for v in folds["d"]["test"]] == ["d0", "d1"]
-    assert {v.group for v in folds["d"]["val"]} == {"e", "a"}  # 0.3 of 5, the next ones by name
-    assert {v.group for v in folds["d"]["train"]} == {"b", "c"}
-
-
-def test_too_few_groups_are_refused():
-    with pytest.raises(UserError, match="needs 3 groups, and there are 2"):
-        leave_one_group_out([video("1", "a"), video("2", "b")], val=0.2)
-
-
-def test_answers_of_all_folds_are_pooled():
-    result = pooled(FOLDS, bootstrap=1000, seed=0)
-    assert (result["train"]["top1"], result["test"]["top1"], result["gap"]) == (1.0, 0.5, 0.5)
-    # Of two groups, one all right and one all wrong, a resampling may hold either alone.
-    assert (result["gap_low"], result["gap_high"]) == (0.0, 1.0)
-
-
-def test_tables_have_a_row_a_net_and_a_column_a_net():
-    head = headline_table({"ours": pooled(FOLDS, bootstrap=100, seed=0)})
-    assert head.splitlines()[2].startswith("| ours | 100.0% (100.0% – 100.0%) | 50.0% (0.0% – 100.0%) | 50.0 (")
-    rows = class_table({"ours": FOLDS}, [("walk",), ("run",), ("walk", "run")], ["walk", "run"]).splitlines()
-    assert rows[2:] == ["| walk | 100.0% |", "| run | 0.0% |", "| walk / run | 50.0% |"]
-
-
-def test_folds_stand_side_by_side_with_mean_and_deviation():
-    assert [top1(fold["test"]) for fold in FOLDS] == [1.0, 0.0]
-    assert mean_and_deviation([0.8, 0.9, 1.0]) == pytest.approx((0.9, 0.1))  # of a sample: the squares over n - 1
-    rows = fold_table({"ours": FOLDS}, ["a", "b"]).splitlines()
-    assert rows[0] == "| Net | Videos | a | b | Mean |"
-    assert rows[2:] == [
-        "| ours | train | 100.0% | 100.0% | 100.0 ± 0.0 % |",
-        "| ours | test | 100.0% | 0.0% | 50.0 ± 70.7 % |",
-    ]
-
 
 UCF101 = [
     *("dataset.partial=true", "dataset.classes=[Archery, Surfing]", "split.val=0.2", "dataset.mirror={}"),
@@ -93,7 +39,7 @@ def test_all_official_splits_are_run_by_one_command_and_nested_under_one_run(tmp
 
     series = ("python", "-m", "src.ablation", "default", "--official-splits")
     with checkout.start(*series) as first:
-        read_until(first, "default, fold 2 of 3: official-2")
+        read_until(first, "default, 2 of 3: official-2")
         first.kill()
     table = checkout.run(*series).stdout
     rows = [[cell.strip() for cell in line.split("|")[1:-1]] for line in table.splitlines() if line.startswith("|")]
@@ -134,7 +80,7 @@ def test_all_official_splits_are_run_by_one_command_and_nested_under_one_run(tmp
 def test_official_splits_are_asked_of_a_dataset_that_has_some(reproduced: Checkout):
     refused = reproduced.run("python", "-m", "src.ablation", "default", "--official-splits", check=False)
     assert refused.returncode == 1
-    assert refused.stderr.endswith("this dataset came with no division; see --leave-one-group-out\n")
+    assert refused.stderr.endswith("this dataset came with no division; see --folds and --leave-one-group-out\n")
 
 
 def test_a_killed_series_goes_on(reproduced: Checkout, tmp_path: Path):
@@ -143,7 +89,7 @@ def test_a_killed_series_goes_on(reproduced: Checkout, tmp_path: Path):
     checkout = Checkout(path, reproduced.env)
     series = ("python", "-m", "src.ablation", "default", "still-frames", "--leave-one-group-out")
     with checkout.start(*series) as first:
-        read_until(first, "default, fold 3 of 4")
+        read_until(first, "default, 3 of 4")
         first.kill()
     done = {each: each.stat().st_mtime_ns for each in (path / "artifacts/ablation").glob("*.json")}
     assert len(done) == 2
@@ -161,3 +107,84 @@ def test_a_recipe_that_changes_the_videos_is_refused(reproduced: Checkout):
     refused = reproduced.run("python", "-m", "src.ablation", "folder", check=False)
     assert refused.returncode == 1
     assert "recipes are compared on the same videos and frames" in refused.stderr
+
+
+def plan(checkout: Checkout, *arguments: str) -> list[dict]:
+    return json.loads(checkout.run("python", "-m", "src.ablation", *arguments, "--plan").stdout)
+
+
+def test_folds_and_seeds_are_done_two_at_a_time_and_one_by_one_to_the_same_end(reproduced: Checkout, tmp_path: Path):
+    """Interrupted too: Ctrl-C reaches the trainings, and what they had done is not done again."""
+    path = tmp_path / "project"
+    subprocess.run(["cp", "-r", reproduced.path, path], check=True)
+    checkout = Checkout(path, reproduced.env)
+    series = ("still-frames", "--folds", "2", "--seeds", "2")
+    before = plan(checkout, *series)
+    assert [(run["recipe"], run["fold"], run["seed"], run["answers"]) for run in before] == [
+        ("still-frames", fold, seed, None) for fold in ("fold-1", "fold-2") for seed in (0, 1)
+    ]
+    assert [run["settings"]["train"]["seed"] for run in before] == [0, 1, 0, 1]
+
+    with checkout.start("python", "-m", "src.ablation", *series, "--jobs", "2") as first:
+        read_until(first, "1/4")
+        first.send_signal(signal.SIGINT)
+        for child in psutil.Process(first.pid).children(recursive=True):
+            if "src.ablation" in child.cmdline():
+                child.send_signal(signal.SIGINT)  # as a terminal does
+        assert "interrupted: the same command goes on from here" in first.stdout.read()
+    done = {run["answers"] for run in plan(checkout, *series)} - {None}
+    assert 1 <= len(done) < 4
+    times = {name: Path(name).stat().st_mtime_ns for name in done}
+    table = checkout.run("python", "-m", "src.ablation", *series, "--jobs", "2").stdout
+    assert {name: Path(name).stat().st_mtime_ns for name in done} == times
+    assert "| Net | Videos | fold-1 | fold-2 | Mean |" in table
+    assert not list((path / ".state" / "ablation").glob("*.log"))
+
+    together = [json.loads(Path(run["answers"]).read_text()) for run in plan(checkout, *series)]
+    for run in plan(checkout, *series):
+        Path(run["answers"]).unlink()
+    checkout.run("python", "-m", "src.ablation", *series, "--set", "runtime.workers=1")
+    assert [json.loads(Path(run["answers"]).read_text()) for run in plan(checkout, *series)] == together
+    tested = [row["video"] for answers in together[::2] for row in answers["test"]]
+    assert len(tested) == len(set(tested)) == 40
+
+    client = mlflow.MlflowClient(f"sqlite:///{path / 'mlflow.db'}")
+    found = client.search_runs([experiment.experiment_id for experiment in client.search_experiments()])
+    parents = [run.info.run_id for run in found if run.data.tags.get("runs") == "4"]
+    nested = [run for run in found if run.data.tags.get("mlflow.parentRunId") in parents]
+    assert len(nested) == 8
+    assert {run.info.status for run in nested} == {"FINISHED"}
+
+
+def test_to_choose_settings_validation_videos_are_answered_and_no_test_video(reproduced: Checkout, tmp_path: Path):
+    path = tmp_path / "project"
+    subprocess.run(["cp", "-r", reproduced.path, path], check=True)
+    checkout = Checkout(path, reproduced.env)
+    test = tables.read(path / "data" / "splits" / "test.csv")
+    for row in test:  # whoever looked at one would fail
+        (path / "data" / "frames" / row["video"]).with_suffix(".avi").unlink()
+    done = checkout.run("python", "-m", "src.ablation", "still-frames", "--validation")
+    assert "| Net | Training | Validation | Gap, points | Videos tested |" in done.stdout
+    (run,) = plan(checkout, "still-frames", "--validation")
+    answered = [row["video"] for row in json.loads(Path(run["answers"]).read_text())["test"]]
+    assert answered == [row["video"] for row in tables.read(path / "data" / "splits" / "val.csv")]
+    assert plan(checkout, "still-frames")[0]["answers"] is None
+
+
+def test_a_run_that_fails_is_named_with_what_it_said(reproduced: Checkout):
+    failed = reproduced.run(
+        *("python", "-m", "src.ablation", "default", "--folds", "2", "--jobs", "2"),
+        *("--set", "train.lr=1e30", "--set", "train.optimizer=sgd", "--set", "train.clip_norm=null"),
+        check=False,
+    )
+    assert failed.returncode == 1
+    said = failed.stderr.splitlines()
+    assert said[-2].startswith("error: default, fold-")
+    assert "lower train.lr" in said[-2]
+    assert said[-1].startswith("see ")
+
+
+def test_a_fold_that_there_is_not_is_named(reproduced: Checkout):
+    asked = ("python", "-m", "src.ablation", "default", "--folds", "2", "--fold", "fold-3")
+    refused = reproduced.run(*asked, check=False)
+    assert refused.stderr == "error: --fold fold-3: there is none of that name, but fold-1, fold-2\n"

@@ -131,7 +131,7 @@ def test_a_wrong_value_is_one_line_with_its_name(tmp_path, section, key, value, 
 )
 def test_what_yaml_takes_for_text_is_said_with_the_right_way_to_write_it(tmp_path, written, right):
     path = write(tmp_path / "mine.yaml")
-    path.write_text(re.sub(r"\n  lr: .*", f"\n  lr: {written}", path.read_text()))
+    path.write_text(re.sub(r"\n  lr: .*", f"\n  lr: {written}", path.read_text(), count=1))
     message = refusal(path)
     if right is None:
         assert message == "mine.yaml: train.lr: input should be a valid number, not '1.25e-5x'"
@@ -149,7 +149,27 @@ def test_what_yaml_takes_for_text_is_said_with_the_right_way_to_write_it(tmp_pat
         ({"model": {"frames": 15, "alpha": 4}}, "model.frames 15 is not a multiple of model.alpha 4"),
         ({"model": {"width": 10, "beta_inv": 4}}, "model.width 10 is not a multiple of model.beta_inv 4"),
         ({"model": {"fusion_kernel": 4}}, "model.fusion_kernel 4 is even; its centre frame needs an odd one"),
-        ({"augment": {"scale": [0.9, 0.2]}}, "augment.scale [0.9, 0.2] must be two shares of the frame"),
+        ({"augment": {"scale": [0.9, 0.2]}}, "augment.scale [0.9, 0.2] must be two numbers, 0 < low <= high"),
+        ({"augment": {"scale": [0.5, 1.5]}}, "augment.scale [0.5, 1.5] must be two shares of the frame"),
+        ({"augment": {"speed": [2.0, 0.5]}}, "augment.speed [2.0, 0.5] must be two numbers, 0 < low <= high"),
+        ({"augment": {"aspect": [0.0, 1.0]}}, "augment.aspect [0.0, 1.0] must be two numbers, 0 < low <= high"),
+        (
+            {"model": {"sampling": "uniform"}, "augment": {"strides": [1, 2]}},
+            "augment.strides changes the stride, which model.sampling uniform has no use for",
+        ),
+        (
+            {"model": {"sampling": "uniform"}, "augment": {"speed": [0.5, 2.0]}},
+            "augment.speed changes the stride, which model.sampling uniform has no use for",
+        ),
+        ({"train": {"nesterov": True}}, "train.nesterov is for train.optimizer sgd with train.momentum above 0"),
+        (
+            {"train": {"nesterov": True, "optimizer": "sgd", "momentum": 0.0}},
+            "train.nesterov is for train.optimizer sgd with train.momentum above 0",
+        ),
+        (
+            {"pretrain": {"epochs": 3}, "model": {"weights": "a.pt"}},
+            "pretrain.epochs is 3, and model.weights a.pt: a network starts from one of the two",
+        ),
         ({"train": {"warmup": 5, "epochs": 5}}, "train.warmup 5 must be shorter than train.epochs 5"),
         (
             {"train": {"batch": 7, "accumulate": 4}},

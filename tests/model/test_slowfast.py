@@ -359,3 +359,23 @@ def test_a_bad_setting_is_refused_by_name(settings, message):
 def test_a_clip_that_alpha_does_not_divide_is_refused():
     with pytest.raises(ValueError, match="a clip of 30 frames is not a multiple of alpha = 4"):
         toy()(torch.randn(1, 3, 30, 32, 32))
+
+
+def test_stochastic_depth_leaves_branches_out_ever_more_towards_the_end():
+    network = SlowFast(classes=2, depth=18, width=8, beta_inv=4, drop_path=0.4)
+    for pathway in (network.slow, network.fast):
+        blocks = [block for stage in (pathway.res2, pathway.res3, pathway.res4, pathway.res5) for block in stage]
+        assert [block.drop.p for block in blocks] == pytest.approx([0.4 * number / 7 for number in range(8)])
+        assert {block.drop.mode for block in blocks} == {"row"}
+    plain = SlowFast(classes=2, depth=18, width=8, beta_inv=4)
+    assert list(plain.state_dict()) == list(network.state_dict())
+
+
+def test_a_branch_that_is_left_out_leaves_the_shortcut():
+    """With the branch always dropped a block is its shortcut in training, and itself when it answers."""
+    network = SlowFast(classes=2, depth=18, width=8, beta_inv=4, drop_path=0.4, zero_init=False)
+    block = network.fast.res2[1]
+    block.drop.p = 1.0
+    x = torch.rand(2, 2, 4, 8, 8)
+    assert torch.equal(block.train()(x), x)
+    assert not torch.equal(block.eval()(x), x)

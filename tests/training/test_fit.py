@@ -280,7 +280,7 @@ def test_nothing_is_flipped_where_that_is_forbidden(videos, tmp_path, monkeypatc
         options["after_step"](module.Step(1.0, 1.0, 1.0, 1.0, False))
 
     monkeypatch.setattr(module, "train_epoch", look)
-    augment = {"crop": "corner", "flip": 1.0, "jitter": 0.0, "grey": 0.0}
+    augment = {"crop": "corner", "flip": 1.0, "jitter": 0.0, "grey": 0.0, "randaugment": 0, "erase": 0.0}
     fit(videos, tmp_path, mirrored=mirrored, augment=augment).run()
     assert len(found) == 3 * 8
     assert set(found) == {(flipped, not flipped)}
@@ -306,6 +306,60 @@ def test_progress_counts_the_clips_there_are(videos, tmp_path, monkeypatch):
     fit(videos[:2], tmp_path / "small", batch=16, epochs=2).run()
     fit(videos, tmp_path / "large", batch=3, epochs=2).run()
     assert [(bar.n, bar.total) for bar in bars] == [(8, 8), (12, 12)]
+
+
+@pytest.mark.parametrize(
+    ("scores", "ends", "kept"),
+    [
+        ([0.5, 0.4, 0.5, 0.6, 0.9], 3, 1),  # among equals the later is no better
+        ([0.5, 0.4, 0.6, 0.5, 0.6], 5, 3),
+    ],
+)
+def test_early_stopping_ends_after_so_many_epochs_that_are_not_better(
+    videos, tmp_path, monkeypatch, capsys, scores, ends, kept
+):
+    left = iter(scores)
+    monkeypatch.setattr(metrics, "accuracy_and_loss", lambda *_: {"top1": next(left), "loss": 1.0})
+    training = fit(videos, tmp_path, epochs=5, early_stopping=2)
+    history = training.run()
+    assert [row["val_top1"] for row in history] == scores[:ends]
+    assert training.kept == kept
+    said = f"no epoch after {kept} was better: train.early_stopping"
+    assert (said in capsys.readouterr().out) == (ends < 5)
+    assert fit(videos, tmp_path, epochs=5, early_stopping=2).run() == history
+
+
+def test_the_last_epoch_is_kept_on_request(videos, tmp_path, monkeypatch):
+    left = iter([0.5, 0.9, 0.1])
+    monkeypatch.setattr(metrics, "accuracy_and_loss", lambda *_: {"top1": next(left), "loss": 1.0})
+    told = []
+
+    class Kept(Observer):
+        def epoch(self, history, more, weights, *, kept):
+            told.append(kept)
+
+    training = fit(videos, tmp_path, keep="last", observer=Kept())
+    training.run()
+    assert told == [1, 2, 3]
+    assert_same(TrainingState(tmp_path).best(training.kept), training.learner.answering.state_dict())
+    assert [path.name for path in tmp_path.glob("best-*.pt")] == ["best-0003.pt"]
+
+
+def test_a_plateau_lowers_the_rate_of_later_epochs_also_after_an_interruption(videos, tmp_path, monkeypatch):
+    def losses():
+        left = iter([1.0, 2.0, 2.0, 2.0])
+        monkeypatch.setattr(metrics, "accuracy_and_loss", lambda *_: {"top1": 0.5, "loss": next(left)})
+        return left
+
+    settings = {"schedule": "plateau", "patience": 1, "gamma": 0.5, "warmup": 0, "epochs": 4}
+    losses()
+    _, history = trained(videos, tmp_path / "whole", **settings)
+    assert [row["lr"] for row in history] == [0.002, 0.002, 0.002, 0.001]
+    left = losses()
+    with pytest.raises(KeyboardInterrupt):
+        fit(videos, tmp_path / "parts", observer=Told(lambda number: number == 7 and interrupt()), **settings).run()
+    monkeypatch.setattr(metrics, "accuracy_and_loss", lambda *_: {"top1": 0.5, "loss": next(left)})
+    assert trained(videos, tmp_path / "parts", **settings)[1] == history
 
 
 def test_the_learning_rate_is_scaled_to_the_batch_on_request(videos, tmp_path):

@@ -28,12 +28,12 @@ AUGMENT = {
     "flip": 0.5,
     "jitter": 0.2,
     "grey": 0.2,
-    "randaugment": 0,
+    "randaugment": 1,
     "magnitude": 9,
-    "erase": 0.0,
+    "erase": 0.3,
     "mixup": 0.0,
     "cutmix": 0.0,
-    "speed": [1.0, 1.0],
+    "speed": [0.8, 1.25],
     "strides": None,
 }
 SETTINGS = {

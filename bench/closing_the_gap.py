@@ -1,0 +1,122 @@
+"""What closes the gap between training and test accuracy: arms × folds × seeds → docs/closing-the-gap.md.
+
+    python -m bench.closing_the_gap --ucf101 UCF101 --weizmann WEIZMANN --folder WORK
+    python -m bench.closing_the_gap --ucf101 UCF101 --weizmann WEIZMANN --folder WORK --write
+
+UCF101 and WEIZMANN are folders of videos, CLASS/VIDEO.avi: of UCF101 the six classes and the groups that the page
+names. Everything lies in WORK, in a checkout for each dataset, so that an interrupted series goes on, also in the
+middle of a training; it takes hours. --write trains nothing: what is finished is written, and what is not says so.
+--study carries out one only, e.g. `--study parts`.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+from bench import closing_the_gap_page as page
+from bench import common
+from bench.closing_the_gap_studies import DATASETS, STUDIES, Dataset, Study
+from src import command, files, paths, tables
+
+
+def lay_out(dataset: Dataset, folder: Path, videos: dict[str, Path | None]) -> Path:
+    """A checkout with the dataset's settings in params.yaml, its frames and its splits; its code is made ours."""
+    checkout = folder / dataset.name
+    for part in ("src", "recipes"):
+        shutil.rmtree(checkout / part, ignore_errors=True)
+        shutil.copytree(paths.ROOT / part, checkout / part, ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copy(paths.PARAMS, checkout)
+    changes = list(dataset.settings)
+    if dataset.option:
+        if videos[dataset.option] is None:
+            raise command.UserError(f"--{dataset.option}: where are the videos of {dataset.title}?")
+        changes.append(f"dataset.path={videos[dataset.option].resolve()}")
+    run(checkout, "src.params", "apply", *dataset.recipes, *(part for each in changes for part in ("--set", each)))
+    for stage in ("download", "split", "extract_frames"):
+        run(checkout, f"src.{stage}", stdout=subprocess.DEVNULL)
+    return checkout
+
+
+def run(checkout: Path, module: str, *arguments: str, **options: Any) -> subprocess.CompletedProcess[str]:
+    """A command of the pipeline. Raises `UserError` if it fails; it has said why."""
+    done = subprocess.run([sys.executable, "-m", module, *arguments], cwd=checkout, check=False, text=True, **options)
+    if done.returncode < 0 or done.returncode == 130:
+        raise KeyboardInterrupt
+    if done.returncode:
+        raise command.UserError(f"python -m {module} {' '.join(arguments)} in {checkout} failed; see above")
+    return done
+
+
+def ablation(study: Study, checkout: Path, *options: str) -> list[str]:
+    """The arguments of `src.ablation` for a study; its arms are written as recipes."""
+    recipes = []
+    for name, settings in study.arms.items():
+        recipe = checkout / "arms" / f"{name}.yaml"
+        files.write_text(recipe, json.dumps(settings))  # JSON is YAML
+        recipes.append(str(recipe.relative_to(checkout)))
+    fixed = [part for each in study.settings for part in ("--set", each)]
+    return [*recipes, *study.folds, "--seeds", str(study.seeds), *fixed, *options]
+
+
+def start_from_another(checkout: Path, other: Path) -> None:
+    """Train on the embedded data, whose network `warm` starts from; what is there is not trained again."""
+    target = checkout / "other.pt"
+    if not target.exists():
+        run(other, "src.train", "--set", "runtime.workers=0", env=os.environ | {"OMP_NUM_THREADS": "1"})
+        shutil.copy(other / "artifacts" / "model.pt", target)
+
+
+def results(study: Study, checkout: Path) -> dict[str, list[dict[str, Any]]]:
+    """For each arm its runs as `src.ablation --plan` has them, with `answers` read in, or None where there are none."""
+    planned = run(checkout, "src.ablation", *ablation(study, checkout, "--plan"), stdout=subprocess.PIPE)
+    found: dict[str, list[dict[str, Any]]] = {name: [] for name in study.arms}
+    for each in json.loads(planned.stdout):
+        answers = each["answers"] and json.loads(Path(each["answers"]).read_text())
+        found[each["recipe"]].append(each | {"answers": answers})
+    return found
+
+
+def main() -> None:
+    parser = common.parser(__doc__)
+    parser.add_argument("--ucf101", type=Path, metavar="FOLDER", help="videos of UCF101")
+    parser.add_argument("--weizmann", type=Path, metavar="FOLDER", help="videos of Weizmann")
+    parser.add_argument("--jobs", type=common.at_least(1), default=os.cpu_count(), help="trainings at a time")
+    parser.add_argument("--study", action="append", choices=[study.name for study in STUDIES], help="only this one")
+    parser.add_argument("--write", action="store_true", help="train nothing, write the page")
+    arguments = parser.parse_args()
+    if arguments.folder is None:
+        parser.error("--folder: name a folder to work in, which an interrupted series goes on from")
+    folder = arguments.folder.resolve()
+    folder.mkdir(parents=True, exist_ok=True)
+    videos = {"ucf101": arguments.ucf101, "weizmann": arguments.weizmann}
+    checkouts: dict[str, Path] = {}
+    for study in STUDIES:
+        for name in study.needs:
+            if name not in checkouts:
+                checkouts[name] = lay_out(DATASETS[name], folder, videos)
+    chosen = [study for study in STUDIES if not arguments.study or study.name in arguments.study]
+    for study in [] if arguments.write else chosen:
+        print(f"\n== {study.name}: {study.title}", file=sys.stderr, flush=True)
+        checkout = checkouts[study.dataset]
+        if "synthetic" in study.needs and study.dataset != "synthetic":
+            start_from_another(checkout, checkouts["synthetic"])
+        run(checkout, "src.ablation", *ablation(study, checkout, "--jobs", str(arguments.jobs)))
+    everything = {study.name: results(study, checkouts[study.dataset]) for study in STUDIES}
+    classes = {name: (checkout / "data/splits/classes.txt").read_text().split() for name, checkout in checkouts.items()}
+    page.write(everything, classes=classes, machine=common.machine(), videos=_counts(checkouts))
+
+
+def _counts(checkouts: dict[str, Path]) -> dict[str, tuple[int, int]]:
+    """Of each dataset how many videos and groups there are."""
+    rows = {name: tables.read(checkout / "data" / "videos.csv") for name, checkout in checkouts.items()}
+    return {name: (len(found), len({row["group"] for row in found})) for name, found in rows.items()}
+
+
+if __name__ == "__main__":
+    command.run(main)
