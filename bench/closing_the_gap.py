@@ -22,7 +22,7 @@ from typing import Any
 from bench import closing_the_gap_page as page
 from bench import common
 from bench.closing_the_gap_studies import DATASETS, STUDIES, Dataset, Study
-from src import command, files, paths, tables
+from src import command, files, paths
 
 
 def lay_out(dataset: Dataset, folder: Path, videos: dict[str, Path | None]) -> Path:
@@ -109,13 +109,7 @@ def main() -> None:
         run(checkout, "src.ablation", *ablation(study, checkout, "--jobs", str(arguments.jobs)))
     everything = {study.name: results(study, checkouts[study.dataset]) for study in STUDIES}
     classes = {name: (checkout / "data/splits/classes.txt").read_text().split() for name, checkout in checkouts.items()}
-    page.write(everything, classes=classes, machine=common.machine(), videos=_counts(checkouts))
-
-
-def _counts(checkouts: dict[str, Path]) -> dict[str, tuple[int, int]]:
-    """Of each dataset how many videos and groups there are."""
-    rows = {name: tables.read(checkout / "data" / "videos.csv") for name, checkout in checkouts.items()}
-    return {name: (len(found), len({row["group"] for row in found})) for name, found in rows.items()}
+    page.write(everything, classes=classes, machine=common.machine())
 
 
 if __name__ == "__main__":

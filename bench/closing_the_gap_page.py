@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from bench import common
-from bench.closing_the_gap_studies import DATASETS, PARTS
+from bench.closing_the_gap_studies import PARTS
 from src import files, paths
 from src.series import tables
 
@@ -18,46 +18,28 @@ Runs = list[dict[str, Any]]
 PAGE = paths.ROOT / "docs" / "closing-the-gap.md"
 FIGURE = PAGE.with_suffix(".png")
 
+TEMPLATE = Path(__file__).with_name("closing_the_gap.md")
+"""What is said of the numbers, written by hand after a look at them, with a mark where each table goes."""
+
 HOW = {"bootstrap": 10_000, "seed": 0}
 
-HEAD = """# Closing the gap
 
-The original reached 92 % on training videos and 42 % on test. What makes the same network generalise, measured on real
-and on drawn videos, from scratch, with no more compute than the original's way of training gets.
-
-```
-python -m bench.closing_the_gap --ucf101 UCF101 --weizmann WEIZMANN --folder WORK --jobs 2
-```
-
-writes this page; started again it goes on, and `--write` writes what is finished. UCF101 is a folder with six of its
-classes, Archery, BasketballDunk, HorseRace, PlayingPiano, PlayingViolin and Surfing, two clips of each of the groups 8 to
-25; WEIZMANN has the 90 clips in folders by action. `baseline-2019` is the recipe of that name, `ours` is `params.yaml`
-with the dataset's own recipe. Intervals are 95 %, from 10,000 resamplings of whole groups; a training accuracy is that of
-whole training videos, answered as test videos are.
-"""
-
-
-def write(
-    everything: dict[str, dict[str, Runs]],
-    *,
-    classes: dict[str, list[str]],
-    machine: str,
-    videos: dict[str, tuple[int, int]],
-) -> None:
-    """Write the page, and the figure of the claim's learning curves once there are any."""
-    parts = [HEAD, machine + "\n", claim(everything["ucf101"], classes["ucf101"], videos["ucf101"])]
-    for name in ("weizmann", "synthetic"):
-        parts.append(other(name, everything[name], classes[name], videos[name]))
-    parts += [single_parts(everything["parts"]), files_text()]
-    curves = {name: runs for name, runs in everything["ucf101"].items() if finished(runs)}
-    if curves:
-        draw(curves, FIGURE)
-    files.write_text(PAGE, "\n".join(parts))
-
-
-def files_text() -> str:
-    """What is said of all of it, from a file of its own: it is written by hand, after a look at the numbers."""
-    return (Path(__file__).with_suffix(".md")).read_text()
+def write(everything: dict[str, dict[str, Runs]], *, classes: dict[str, list[str]], machine: str) -> None:
+    """Fill in the template's marks, and draw the claim's learning curves once there are any."""
+    tables_of = {
+        "machine": machine,
+        "ucf101": claim(everything["ucf101"], classes["ucf101"]),
+        "weizmann": other(everything["weizmann"], classes["weizmann"]),
+        "synthetic": other(everything["synthetic"], classes["synthetic"]),
+        "parts": beside_plain(everything["parts"]),
+        "warm-start": beside_plain(everything["warm-start"]),
+    }
+    text = TEMPLATE.read_text()
+    for name, found in tables_of.items():
+        text = text.replace(f"<!-- {name} -->", found.strip())
+    if all(finished(runs) for runs in everything["ucf101"].values()):
+        draw(everything["ucf101"], FIGURE)
+    files.write_text(PAGE, text)
 
 
 def finished(runs: Runs) -> list[tables.Answers] | None:
@@ -107,53 +89,46 @@ def points(gain: dict[str, float]) -> str:
     return f"{100 * gain['mean']:+.1f} points ({100 * gain['low']:+.1f} – {100 * gain['high']:+.1f})"
 
 
-def claim(arms: dict[str, Runs], classes: list[str], videos: tuple[int, int]) -> str:
+def claim(arms: dict[str, Runs], classes: list[str]) -> str:
     """UCF101: both nets, and whether what was set out to be shown is."""
-    count, groups = videos
-    text = [
-        f"## {DATASETS['ucf101'].title}\n",
-        f"{count} clips in {groups} groups, five folds by whole groups, three seeds: each clip is answered by three networks "
-        "that have seen nothing of its group. A group is one recording. Nothing was chosen by these folds' test clips.\n",
-        headline(arms),
-    ]
+    text = [headline(arms)]
     ours, base = (finished(arms[name]) for name in ("ours", "baseline-2019"))
     if ours and base:
-        gain = tables.difference(base, ours, **HOW)
-        nets = {"ours": tables.pooled(ours, **HOW), "baseline-2019": tables.pooled(base, **HOW)}
-        late, before = standing_still(base)
-        share = nets["ours"]["gap"] / nets["baseline-2019"]["gap"]
         text += [
-            common.table(
-                ["Set out to show", "Found", ""],
-                [
-                    [
-                        "ours at least 10 points above, interval clear of 0",
-                        points(gain),
-                        verdict(gain["mean"] >= 0.1 and gain["low"] > 0),
-                    ],
-                    ["ours with at most half of the gap", f"{share:.0%} of it", verdict(share <= 0.5)],
-                    [
-                        "the baseline's training accuracy at least 90 %",
-                        f"{nets['baseline-2019']['train']['top1']:.1%}",
-                        verdict(nets["baseline-2019"]["train"]["top1"] >= 0.9),
-                    ],
-                    [
-                        "and standing still: on augmented clips, the last 20 epochs after the 20 before",
-                        f"{late:.1%} after {before:.1%}",
-                        "",
-                    ],
-                    [
-                        "ours with no more compute, in clips",
-                        f"{mean_clips(arms['ours']):,.0f} and {mean_clips(arms['baseline-2019']):,.0f}",
-                        verdict(mean_clips(arms["ours"]) <= mean_clips(arms["baseline-2019"])),
-                    ],
-                ],
-            ),
+            common.table(["Set out to show", "Found", ""], targets(arms, ours, base)),
             f"![Learning curves of both nets, mean and range over all runs]({FIGURE.name})\n",
-            tables.fold_table({"ours": by_fold(arms["ours"]), "baseline-2019": by_fold(arms["baseline-2019"])}) + "\n",
-            tables.class_table({"ours": ours, "baseline-2019": base}, [(name,) for name in classes], classes) + "\n",
+            tables.fold_table({name: by_fold(runs) for name, runs in arms.items()}) + "\n",
+            tables.class_table({"ours": ours, "baseline-2019": base}, [(name,) for name in classes], classes),
         ]
     return "\n".join(text)
+
+
+def targets(arms: dict[str, Runs], ours: list[tables.Answers], base: list[tables.Answers]) -> list[list[str]]:
+    """Rows: what was set out to be shown, what was found, and whether that is it."""
+    gain = tables.difference(base, ours, **HOW)
+    new, old = (tables.pooled(answers, **HOW) for answers in (ours, base))
+    share, learnt = new["gap"] / old["gap"], old["train"]["top1"]
+    late, before = standing_still(base)
+    clips_of = [mean_clips(arms[name]) for name in ("ours", "baseline-2019")]
+    return [
+        [
+            "ours at least 10 points above on test, interval clear of 0",
+            points(gain),
+            verdict(gain["mean"] >= 0.1 and gain["low"] > 0),
+        ],
+        ["ours with at most half of the gap", f"{share:.0%} of it", verdict(share <= 0.5)],
+        ["the baseline's training accuracy at least 90 %", f"{learnt:.1%}", verdict(learnt >= 0.9)],
+        [
+            "and standing still: on its augmented clips, in the last 20 epochs and the 20 before",
+            f"{late:.1%} and {before:.1%}",
+            verdict(late - before < 0.02),
+        ],
+        [
+            "ours with no more compute, in clips a run",
+            "{:,.0f} and {:,.0f}".format(*clips_of),
+            verdict(clips_of[0] <= clips_of[1]),
+        ],
+    ]
 
 
 def verdict(holds: bool) -> str:
@@ -175,59 +150,32 @@ def standing_still(answers: Sequence[tables.Answers]) -> tuple[float, float]:
     return statistics.mean(late), statistics.mean(before)
 
 
-def other(name: str, arms: dict[str, Runs], classes: list[str], videos: tuple[int, int]) -> str:
-    """Weizmann or the embedded data."""
-    count, groups = videos
-    how = {
-        "weizmann": f"{count} clips by {groups} actors, each actor left out in turn: every clip is answered once, by a network "
-        "that has not seen its actor. Smaller pictures and fewer frames than `recipes/weizmann.yaml` has "
-        "([results.md](results.md) has that size).",
-        "synthetic": f"{count} videos of {groups} drawn actors, the split of `dvc repro`: four actors are tested.",
-    }[name]
-    title = DATASETS[name].title
-    text = [f"## {title[0].upper()}{title[1:]}\n", how + "\n", headline(arms)]
+def other(arms: dict[str, Runs], classes: list[str]) -> str:
+    """Weizmann or the embedded data: both nets, and by how much they differ."""
+    text = [headline(arms)]
     ours, base = (finished(arms[arm]) for arm in ("ours", "baseline-2019"))
     if ours and base:
         text += [
             f"Ours less the baseline, on the same videos: {points(tables.difference(base, ours, **HOW))}.\n",
-            tables.class_table({"ours": ours, "baseline-2019": base}, [(each,) for each in classes], classes) + "\n",
+            tables.class_table({"ours": ours, "baseline-2019": base}, [(each,) for each in classes], classes),
         ]
     return "\n".join(text)
 
 
-def single_parts(arms: dict[str, Runs]) -> str:
-    """Each part by itself, on validation clips."""
+def beside_plain(arms: dict[str, Runs]) -> str:
+    """Each arm on validation clips, and what it has more than `plain`."""
     plain, rows = finished(arms["plain"]), []
     for name, runs in arms.items():
-        answers = finished(runs)
-        what = PARTS[name][0]
+        answers, what = finished(runs), PARTS[name][0] if name in PARTS else "the backbone of another network"
         if answers is None:
             done = sum(run["answers"] is not None for run in runs)
             rows.append([name, what, f"unfinished: {done} of {len(runs)} runs", "", "", ""])
             continue
         net = tables.pooled(answers, **HOW)
         gain = points(tables.difference(plain, answers, **HOW)) if plain and name != "plain" else "–"
-        rows.append(
-            [
-                name,
-                what,
-                f"{net['train']['top1']:.1%}",
-                f"{net['test']['top1']:.1%}",
-                f"{net['test']['loss']:.3f}",
-                gain,
-            ]
-        )
-    run = arms["plain"][0]
-    return "\n".join(
-        [
-            "## Single parts\n",
-            f"What was switched on was chosen here, without a look at test clips: the first of the five folds, its {run['videos']['train']} "
-            f"training clips learnt from, its {run['videos']['val']} validation clips answered, three seeds, {run['settings']['train']['epochs']} "
-            "epochs. `plain` is the training that each other row adds one part to. With so few clips most differences are "
-            "within their intervals, which is itself a finding.\n",
-            common.table(["Arm", "What it adds", "Training", "Validation", "Loss, nats", "More than plain"], rows),
-        ]
-    )
+        sides = [f"{net[side]['top1']:.1%}" for side in ("train", "test")]
+        rows.append([name, what, *sides, f"{net['test']['loss']:.3f}", gain])
+    return common.table(["Arm", "What it adds", "Training", "Validation", "Loss, nats", "More than plain"], rows)
 
 
 def draw(arms: dict[str, Runs], path: Path) -> None:

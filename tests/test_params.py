@@ -131,7 +131,7 @@ def test_a_wrong_value_is_one_line_with_its_name(tmp_path, section, key, value, 
 )
 def test_what_yaml_takes_for_text_is_said_with_the_right_way_to_write_it(tmp_path, written, right):
     path = write(tmp_path / "mine.yaml")
-    path.write_text(re.sub(r"\n  lr: .*", f"\n  lr: {written}", path.read_text(), count=1))
+    path.write_text(re.sub(r"(\ntrain:\n(?:  .+\n)*?  lr: ).*", rf"\g<1>{written}", path.read_text()))
     message = refusal(path)
     if right is None:
         assert message == "mine.yaml: train.lr: input should be a valid number, not '1.25e-5x'"
