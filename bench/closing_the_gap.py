@@ -19,6 +19,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import yaml
+
 from bench import closing_the_gap_page as page
 from bench import common
 from bench.closing_the_gap_studies import DATASETS, STUDIES, Dataset, Study
@@ -58,7 +60,7 @@ def ablation(study: Study, checkout: Path, *options: str) -> list[str]:
     recipes = []
     for name, settings in study.arms.items():
         recipe = checkout / "arms" / f"{name}.yaml"
-        files.write_text(recipe, json.dumps(settings))  # JSON is YAML
+        files.write_text(recipe, yaml.safe_dump(settings))
         recipes.append(str(recipe.relative_to(checkout)))
     fixed = [part for each in study.settings for part in ("--set", each)]
     return [*recipes, *study.folds, "--seeds", str(study.seeds), *fixed, *options]

@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING, Any
 from src import command, files, paths, tables
 from src.series import folds as dividing
 from src.series.runs import Answers, Run, top1
-from src.series.side_by_side import carry_out, carry_out_all
+from src.series.side_by_side import carry_out, carry_out_all, follow_the_series
 from src.series.tables import class_table, difference, fold_table, headline_table, mean_and_deviation, pooled
 
 if TYPE_CHECKING:
@@ -183,6 +183,7 @@ def main() -> None:
         runs = runs_of(recipe, arguments, base, classes=classes, folds=folds)
         nets[runs[0].recipe] = runs
     if arguments.only:
+        follow_the_series()
         recipe, fold, seed = arguments.only
         (run,) = [run for run in nets[recipe] if (run.name, str(run.seed)) == (fold, seed)]
         carry_out(run, parent=arguments.parent)

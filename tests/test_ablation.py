@@ -16,6 +16,7 @@ from src.series.tables import mean_and_deviation
 from tests.conftest import TINY, Checkout, new_checkout
 from tests.datasets.official_lists import write_ucf101_lists
 from tests.test_train import read_until
+from tests.tracking.trainings import wait_for
 from tests.video import clips
 
 UCF101 = [
@@ -113,6 +114,10 @@ def plan(checkout: Checkout, *arguments: str) -> list[dict]:
     return json.loads(checkout.run("python", "-m", "src.ablation", *arguments, "--plan").stdout)
 
 
+def trainings_of(series: subprocess.Popen) -> list[psutil.Process]:
+    return [child for child in psutil.Process(series.pid).children() if "--only" in child.cmdline()]
+
+
 def test_folds_and_seeds_are_done_two_at_a_time_and_one_by_one_to_the_same_end(reproduced: Checkout, tmp_path: Path):
     """Interrupted too: Ctrl-C reaches the trainings, and what they had done is not done again."""
     path = tmp_path / "project"
@@ -128,17 +133,20 @@ def test_folds_and_seeds_are_done_two_at_a_time_and_one_by_one_to_the_same_end(r
     with checkout.start("python", "-m", "src.ablation", *series, "--jobs", "2") as first:
         read_until(first, "1/4")
         first.send_signal(signal.SIGINT)
-        for child in psutil.Process(first.pid).children(recursive=True):
-            if "src.ablation" in child.cmdline():
-                child.send_signal(signal.SIGINT)  # as a terminal does
         assert "interrupted: the same command goes on from here" in first.stdout.read()
     done = {run["answers"] for run in plan(checkout, *series)} - {None}
     assert 1 <= len(done) < 4
+
+    with checkout.start("python", "-m", "src.ablation", *series, "--jobs", "2") as second:
+        wait_for(lambda: len(trainings_of(second)) == 2)
+        trainings = trainings_of(second)
+        second.kill()
+    psutil.wait_procs(trainings)  # they end by themselves, or the next series would find their states locked
     times = {name: Path(name).stat().st_mtime_ns for name in done}
     table = checkout.run("python", "-m", "src.ablation", *series, "--jobs", "2").stdout
     assert {name: Path(name).stat().st_mtime_ns for name in done} == times
     assert "| Net | Videos | fold-1 | fold-2 | Mean |" in table
-    assert not list((path / ".state" / "ablation").glob("*.log"))
+    assert not list((path / ".state" / "ablation").glob("*"))
 
     together = [json.loads(Path(run["answers"]).read_text()) for run in plan(checkout, *series)]
     for run in plan(checkout, *series):

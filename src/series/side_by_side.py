@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
+import threading
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
-from pathlib import Path
 
 from tqdm import tqdm
 
@@ -17,9 +18,9 @@ from src.series.runs import Run, carry_out
 
 
 def carry_out_all(runs: Sequence[Run], *, jobs: int, parent: str | None = None) -> None:
-    """Do what is not done yet, `jobs` at a time; what each says then is in a file beside its state.
+    """Do what is not done yet, `jobs` at a time. `parent` is the spool of the series, which they are nested in.
 
-    Raises `UserError` with what a run that failed said last; those that have begun are carried to their end.
+    Raises `UserError` with what a run that failed said last; the others are stopped and go on another time.
     """
     left = [run for run in runs if not run.done]
     if jobs == 1:
@@ -29,8 +30,9 @@ def carry_out_all(runs: Sequence[Run], *, jobs: int, parent: str | None = None) 
             carry_out(run, parent=parent)
         return
     bar = tqdm(total=len(runs), initial=len(runs) - len(left), desc=runs[0].recipe, unit="run", disable=None)
+    children: list[subprocess.Popen] = []
     with bar, ThreadPoolExecutor(jobs) as pool:
-        futures = [pool.submit(_in_a_process, run, jobs, parent) for run in left]
+        futures = [pool.submit(_in_a_process, run, jobs, parent, children) for run in left]
         try:
             for future in as_completed(futures):
                 future.result()
@@ -38,26 +40,38 @@ def carry_out_all(runs: Sequence[Run], *, jobs: int, parent: str | None = None) 
         except BaseException:
             for future in futures:
                 future.cancel()
+            for child in children:
+                child.stdin.close()
             raise
 
 
-def _in_a_process(run: Run, jobs: int, parent: str | None) -> None:
-    """Ctrl-C comes to that process too, which saves what it has."""
+def _in_a_process(run: Run, jobs: int, parent: str | None, children: list[subprocess.Popen]) -> None:
+    """What it says is in a file beside its state until it has ended well; closing its input stops it."""
     log = paths.STATE / "ablation" / f"{run.key}.log"
     log.parent.mkdir(parents=True, exist_ok=True)
-    threads = max(1, (os.cpu_count() or 1) // jobs)
     command = [sys.executable, "-m", "src.ablation", *sys.argv[1:], "--only", run.recipe, run.name, str(run.seed)]
     with log.open("w") as said:
-        done = subprocess.run(
+        child = subprocess.Popen(
             [*command, *(["--parent", parent] if parent else [])],
-            cwd=Path.cwd(),
-            env={"OMP_NUM_THREADS": str(threads)} | os.environ,
-            stdin=subprocess.DEVNULL,
+            env={"OMP_NUM_THREADS": str(max(1, (os.cpu_count() or 1) // jobs))} | os.environ,
+            stdin=subprocess.PIPE,
             stdout=said,
             stderr=said,
-            check=False,
+            start_new_session=True,  # Ctrl-C comes to the series alone, which then stops each once
         )
-    if done.returncode:
+        children.append(child)
+        child.wait()
+    if child.returncode:
         lines = [line for line in log.read_text().splitlines() if line.strip()]
         raise UserError(f"{run.recipe}, {run.name}, seed {run.seed}: {lines[-1] if lines else 'failed'}\nsee {log}")
     log.unlink()
+
+
+def follow_the_series() -> None:
+    """In a run's own process: stop as at Ctrl-C, and lose nothing, when the series closes the input, or is killed."""
+    threading.Thread(target=_stop_at_the_end_of_input, daemon=True).start()
+
+
+def _stop_at_the_end_of_input() -> None:
+    sys.stdin.read()
+    os.kill(os.getpid(), signal.SIGINT)
