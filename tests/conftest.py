@@ -29,6 +29,9 @@ TINY = [
     *("runtime.workers=0", "runtime.cores=2"),
 ]
 
+PATIENCE = {"SPOOL_WAIT": "300", "MLFLOW_HTTP_REQUEST_TIMEOUT": "60"}
+"""Seconds before MLflow is given up: on a slow machine what is to arrive takes long. A test in which it never arrives
+sets less."""
 
 TINY_MODEL = {
     "depth": 18,
@@ -87,6 +90,7 @@ def new_checkout(path: Path) -> Checkout:
         "OMP_NUM_THREADS": "1",  # networks so small only wait for each other's threads
         "MLFLOW_DISABLE_TELEMETRY": "true",
         "MLFLOW_SYSTEM_METRICS_SAMPLING_INTERVAL": "0.1",
+        **PATIENCE,
         "GIT_CONFIG_GLOBAL": os.devnull,
         **{f"GIT_{who}_{what}": "t@example.org" for who in ("AUTHOR", "COMMITTER") for what in ("NAME", "EMAIL")},
     }

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from src import paths
-from tests.conftest import Checkout
+from tests.conftest import PATIENCE, Checkout
 from tests.tracking.servers import Server
 
 
@@ -34,6 +34,7 @@ def checkout(tmp_path: Path) -> Checkout:
         "PATH": os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]]),
         "MLFLOW_DISABLE_TELEMETRY": "true",
         "MLFLOW_SYSTEM_METRICS_SAMPLING_INTERVAL": "0.1",
+        **PATIENCE,
         "OMP_NUM_THREADS": "1",
     }
     return Checkout(path, env)

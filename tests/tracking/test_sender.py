@@ -14,25 +14,39 @@ from tests.conftest import Checkout
 from tests.test_train import read_until
 from tests.tracking.conftest import at
 from tests.tracking.servers import Proxy, Server, free_port
-from tests.tracking.trainings import LOOP, assert_whole, client_of, points, python, runs, said, spools, wait_for
+from tests.tracking.trainings import (
+    HELD_UP,
+    LOOP,
+    assert_whole,
+    client_of,
+    go_on,
+    halting,
+    points,
+    python,
+    runs,
+    said,
+    spools,
+    wait_for,
+)
 
 
 def test_a_server_that_is_killed_and_comes_back_costs_no_point_and_no_time(remote: Checkout, server: Server):
-    with remote.start(*python(LOOP, "400")) as training:
-        start = read_until(training, "step 100")
+    with halting(remote, step=100).start(*python(LOOP, "200")) as training:
+        output = read_until(training, "step 100")
         wait_for(lambda: runs(remote))
         server.kill()
-        middle = read_until(training, "step 200")
+        go_on(remote)
+        output += read_until(training, "does not answer")
         server.start()
-        output = start + middle + training.stdout.read()
+        output += training.stdout.read()
     assert training.returncode == 0
     assert (
         len(re.findall(rf"MLflow at {server.uri} does not answer \(.+\); points are kept and sent later", output)) == 1
     )
     assert output.count(f"MLflow at {server.uri} answers again") == 1
     (run,) = runs(remote)
-    assert_whole(remote, run, steps=400)
-    assert said(output, "slowest") < 0.5
+    assert_whole(remote, run, steps=200)
+    assert said(output, "slowest") < HELD_UP
     assert spools(remote) == []
 
 
@@ -40,8 +54,8 @@ def test_a_server_that_is_down_to_the_end_is_named_and_send_brings_it_all(checko
     port = free_port()
     away = at(checkout, f"http://127.0.0.1:{port}", SPOOL_WAIT="1")
     done = away.run(*python(LOOP, "20"))
-    assert said(done.stdout, "slowest") < 0.5
-    assert said(done.stdout, "waited") < 20  # most of it is the sender's import of MLflow
+    assert said(done.stdout, "slowest") < HELD_UP
+    assert said(done.stdout, "waited") < 20  # and not for the 30 s that SPOOL_WAIT is by default
     (name,) = spools(checkout)
     assert f"MLflow at http://127.0.0.1:{port} has not taken" in done.stderr
     assert f"kept in .state/spool/{name}; `python -m src.tracking send` sends it" in done.stderr
@@ -64,23 +78,24 @@ def test_a_server_that_is_down_to_the_end_is_named_and_send_brings_it_all(checko
 
 
 def test_a_server_that_stands_still_holds_nobody_up(remote: Checkout, server: Server):
-    brief = Checkout(remote.path, remote.env | {"MLFLOW_HTTP_REQUEST_TIMEOUT": "2"})
+    usual = Checkout(remote.path, remote.env | {"MLFLOW_HTTP_REQUEST_TIMEOUT": "10"})  # as without tests
     server.signal(signal.SIGSTOP)
     try:
-        with brief.start(*python(LOOP, "200")) as training:
+        with usual.start(*python(LOOP, "100")) as training:
             began = time.monotonic()
-            output = read_until(training, "step 200")
+            output = read_until(training, "step 100")
             took = time.monotonic() - began
+            output += read_until(training, "does not answer (timed out)")
             server.signal(signal.SIGCONT)
             output += training.stdout.read()
     finally:
         server.signal(signal.SIGCONT)
     assert training.returncode == 0
-    assert took < 10  # 4 s of them sleep
-    assert said(output, "slowest") < 0.5
+    assert took < 60  # 1 s of them sleep; 100 points that each wait for an answer would take 1000 s
+    assert said(output, "slowest") < HELD_UP
     # What was asked while it stood still, it did later: a run was perhaps made twice, and one is left.
     (run,) = runs(remote)
-    assert_whole(remote, run, steps=200)
+    assert_whole(remote, run, steps=100)
 
 
 def test_lost_answers_leave_one_of_everything(checkout: Checkout, server: Server):
@@ -95,24 +110,23 @@ def test_lost_answers_leave_one_of_everything(checkout: Checkout, server: Server
 
 
 def test_a_killed_training_is_marked_and_goes_on_in_the_same_run(remote: Checkout):
-    with remote.start(*python(LOOP, "400")) as first:
+    with halting(remote, step=50).start(*python(LOOP, "100")) as first:
         name = first.stdout.readline().strip()
         read_until(first, "step 50")
         first.kill()
     wait_for(lambda: [run.info.status for run in runs(remote)] == ["KILLED"])
     (run,) = runs(remote)
-    killed_at = len(points(remote, run, "loss"))
-    assert killed_at >= 50
+    assert len(points(remote, run, "loss")) == 50
     assert spools(remote) == [name]
 
-    remote.run(*python(LOOP, "100", name))  # from step 1: those until `killed_at` for the second time
+    remote.run(*python(LOOP, "100", name))  # from step 1: the first 50 for the second time
     (run,) = runs(remote)
-    assert_whole(remote, run, steps=max(100, killed_at))
+    assert_whole(remote, run, steps=100)
     assert spools(remote) == []
 
 
 def test_a_training_that_goes_on_at_once_takes_over_from_a_sender_that_is_stuck(remote: Checkout, server: Server):
-    with remote.start(*python(LOOP, "400")) as first:
+    with halting(remote, step=20).start(*python(LOOP, "100")) as first:
         name = first.stdout.readline().strip()
         read_until(first, "step 20")
         wait_for(lambda: runs(remote))
@@ -122,7 +136,7 @@ def test_a_training_that_goes_on_at_once_takes_over_from_a_sender_that_is_stuck(
     began = time.monotonic()
     with remote.start(*python(LOOP, "60", name)) as second:
         assert second.stdout.readline().strip() == name
-        assert time.monotonic() - began < 20  # 5 s of patience with the old sender, and Python's start
+        assert time.monotonic() - began < 60  # 5 s of patience with the old sender, and Python's start
         second.stdout.read()
     assert not sender.is_running() or sender.status() == psutil.STATUS_ZOMBIE
     (run,) = runs(remote)
@@ -132,7 +146,7 @@ def test_a_training_that_goes_on_at_once_takes_over_from_a_sender_that_is_stuck(
 
 
 def test_after_a_power_cut_the_next_recording_ends_the_run(remote: Checkout):
-    with remote.start(*python(LOOP, "400")) as first:
+    with halting(remote, step=10).start(*python(LOOP, "100")) as first:
         read_until(first, "step 10")
         (spool,) = spools(remote)
         wait_for((remote.path / ".state/spool" / spool / "run_id").exists)
@@ -171,18 +185,19 @@ print(recorder.spool)
 
 
 def test_a_run_that_is_deleted_meanwhile_is_named_and_one_that_goes_on_is_made_again(remote: Checkout):
-    with remote.start(*python(LOOP, "150")) as training:
+    with halting(remote, step=20).start(*python(LOOP, "50")) as training:
         name = training.stdout.readline().strip()
         wait_for(lambda: runs(remote))
         client_of(remote).delete_run(runs(remote)[0].info.run_id)
+        go_on(remote)
         output = training.stdout.read()
     assert training.returncode == 0
     assert output.count("has been deleted); that is kept in") == 1
     assert runs(remote) == []
 
-    remote.run(*python(LOOP, "160", name))
+    remote.run(*python(LOOP, "60", name))
     (run,) = runs(remote)
-    assert points(remote, run, "loss") == [(step, 1 / step) for step in range(1, 161)]
+    assert points(remote, run, "loss") == [(step, 1 / step) for step in range(1, 61)]
     assert run.info.status == "FINISHED"
 
 
@@ -225,7 +240,7 @@ with recording(**OPTIONS) as recorder:
 """
     with Proxy(server.port) as proxy:
         proxy.loses = lambda path: "mlflow-artifacts" in path
-        there = at(checkout, proxy.uri, SPOOL_WAIT="1")
+        there = at(checkout, proxy.uri, SPOOL_WAIT="5")
         done = there.run(*python(code))
         assert "takes no files" in done.stderr
         assert "has not taken 0 points and 1 files" in done.stderr
@@ -283,13 +298,13 @@ for views in (3, 4):
 
 
 def test_ctrl_c_while_it_waits_keeps_what_is_unsent(checkout: Checkout):
-    away = at(checkout, f"http://127.0.0.1:{free_port()}", SPOOL_WAIT="60")
+    away = at(checkout, f"http://127.0.0.1:{free_port()}", SPOOL_WAIT="600")
     with away.start(*python(LOOP, "10")) as training:
         read_until(training, "does not answer")
         wait_for(lambda: b'"end"' in next(checkout.path.glob(".state/spool/*/records.jsonl")).read_bytes())
         began = time.monotonic()
         training.send_signal(signal.SIGINT)
         output = training.stdout.read()
-    assert time.monotonic() - began < 10
+    assert time.monotonic() - began < 60
     assert "`python -m src.tracking send` sends it" in output
     assert len(spools(checkout)) == 1

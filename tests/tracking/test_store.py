@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import time
-
 import pytest
 
 from tests.conftest import Checkout
-from tests.tracking.trainings import client_of, python, runs
+from tests.tracking.trainings import client_of, python, runs, wait_for
 
 TRAIN = """
 def write(path): path.write_bytes(b"%4d" % int(path.stem[-4:]) * 250)
@@ -92,9 +90,7 @@ def test_a_store_that_was_being_made_when_its_process_was_killed_is_made_anew(ch
     """Some of its tables there and some not, MLflow could open it never again."""
     make = ("python", "-c", "from src.tracking import store; store.configured()")
     with checkout.start(*make) as first:
-        end = time.monotonic() + 60
-        while not list(checkout.path.glob(".mlflow.db.*")) and time.monotonic() < end:
-            time.sleep(0.01)
+        wait_for(lambda: list(checkout.path.glob(".mlflow.db.*")), every=0.01)
         first.kill()
     assert first.returncode == -9
     assert not (checkout.path / "mlflow.db").exists()

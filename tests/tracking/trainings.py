@@ -11,7 +11,7 @@ from mlflow.entities import Run, ViewType
 from tests.conftest import Checkout
 
 OPENING = """
-import pathlib, sys, time
+import os, pathlib, sys, time
 from src.tracking.recorder import evaluating, recording
 OPTIONS = {"settings": {"train": {"lr": 0.1, "epochs": 3}}, "tags": {"who": "a test"}}
 """
@@ -26,13 +26,35 @@ with recording(**OPTIONS, spool=sys.argv[2] if len(sys.argv) > 2 else None) as r
         slowest = max(slowest, time.perf_counter() - began)
         if step % 10 == 0:
             print("step", step, flush=True)
-        time.sleep(0.02)
+        while str(step) == os.environ.get("HALT") and not pathlib.Path("go on").exists():
+            time.sleep(0.01)
+        time.sleep(0.01)
     recorder.results({"best_epoch": 2})
+    while not pathlib.Path(".state/spool", recorder.spool, "progress").exists():
+        time.sleep(0.01)
     began = time.perf_counter()
 print("slowest", slowest)
 print("waited", time.perf_counter() - began)
 """
-"""Arguments: how many steps, and the spool to go on with. A step is 20 ms of sleep, and two points."""
+"""Arguments: how many steps, and the spool to go on with. A step is 10 ms of sleep, and two points.
+
+After step HALT of the environment it waits for `go_on`, so that what a test does meanwhile happens in mid-training
+however slow the machine is; and in the end for its sender to be up.
+"""
+
+HELD_UP = 5.0
+"""Seconds that no point takes, on the slowest machine: a request to a server that stands still would take 10, and
+MLflow's own patience with one that is down minutes."""
+
+
+def halting(checkout: Checkout, *, step: int) -> Checkout:
+    """`checkout` in which LOOP waits after `step` for `go_on`."""
+    return Checkout(checkout.path, checkout.env | {"HALT": str(step)})
+
+
+def go_on(checkout: Checkout) -> None:
+    """What a LOOP that has come to its HALT waits for."""
+    (checkout.path / "go on").touch()
 
 
 def python(code: str, *arguments: str) -> tuple[str, ...]:
@@ -84,9 +106,9 @@ def said(output: str, name: str) -> float:
     return float(line.split()[1])
 
 
-def wait_for(condition: Callable[[], object], *, seconds: float = 60) -> None:
-    """Look until it holds."""
-    end = time.monotonic() + seconds
+def wait_for(condition: Callable[[], object], *, every: float = 0.1, patience: float = 300) -> None:
+    """Look until it holds. Only a failure takes all the `patience`."""
+    end = time.monotonic() + patience
     while not condition():
         assert time.monotonic() < end, "waited in vain"
-        time.sleep(0.1)
+        time.sleep(every)
