@@ -465,7 +465,7 @@ def test_kill_9_in_mid_extraction_loses_nothing_that_was_done(tmp_path):
     assert stamps(data / "frames").items() > before.items()
 
 
-def wait_for_frames(frames: Path, *, count: int, patience: float = 60.0) -> None:
+def wait_for_frames(frames: Path, *, count: int, patience: float = 300.0) -> None:
     end = time.monotonic() + patience
     while len(extraction.noted(frames)) < count:
         assert time.monotonic() < end, f"{frames} never held {count} videos"
@@ -495,10 +495,10 @@ def test_a_file_in_which_the_decoder_hangs_is_given_up_and_the_others_are_done(t
     raw = tmp_path / "raw"
     good(raw, "Run/a.mp4", "Walk/c.mp4")
     os.mkfifo(raw / "Run" / "hangs.mp4")  # whoever opens it waits for ever
-    found = extract(raw, limit=1)
+    found = extract(raw, limit=5)  # so much that a slow machine reads the others in time
     assert {name: (row["frames"], row["refused"]) for name, row in found.items()} == {
         "Run/a.mp4": ("5", ""),
-        "Run/hangs.mp4": ("0", "not read within 1 s (extract.time_limit)"),
+        "Run/hangs.mp4": ("0", "not read within 5 s (extract.time_limit)"),
         "Walk/c.mp4": ("5", ""),
     }
 

@@ -209,9 +209,9 @@ def test_a_group_on_both_sides_of_a_split_is_refused_with_the_line(lists):
 
 
 def test_all_13320_files_are_found_in_seconds(clips, videos):
-    start = time.perf_counter()
+    start = time.process_time()  # this process's own; each name against each other would take minutes of it
     located, missing, unknown = locate(clips, videos)
-    assert time.perf_counter() - start < 20
+    assert time.process_time() - start < 20
     assert located == {name: videos / name for name in ucf101_names()}
     assert missing == []
     assert unknown == []
@@ -249,9 +249,9 @@ def test_files_that_mirrors_spell_otherwise_are_found(clips, tmp_path):
 @pytest.mark.parametrize("k", [0, 1, 2])
 def test_validation_takes_whole_groups_of_the_official_train_side_in_seconds(clips, k):
     rows = [{"video": clip.name, "label": clip.label, "group": clip.group, "part": clip.parts[k]} for clip in clips]
-    start = time.perf_counter()
+    start = time.process_time()
     sides = split(rows, test=0.2, val=0.2, seed=0)
-    assert time.perf_counter() - start < 20
+    assert time.process_time() - start < 20
     assert [row["video"] for row in sides["test"]] == [clip.name for clip in clips if clip.parts[k] == "test"]
     groups = {side: {row["group"] for row in members} for side, members in sides.items()}
     assert sum(len(members) for members in sides.values()) == 13320

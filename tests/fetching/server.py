@@ -139,7 +139,7 @@ class _Listener(ThreadingHTTPServer):
 
 class _Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
-    timeout = 20
+    timeout = 300
     disable_nagle_algorithm = True
 
     def setup(self) -> None:
@@ -233,7 +233,7 @@ class _Handler(BaseHTTPRequestHandler):
         self.wfile.write(body)
 
     def _stall(self, reply: Reply) -> None:
-        self.server.owner.stopping.wait(10)
+        self.server.owner.stopping.wait(300)
         self._drop(reply)
 
     def _drop(self, reply: Reply) -> None:

@@ -104,7 +104,7 @@ def test_a_loader_that_is_left_over_ends_with_its_trainer():
         "next(batches)\n"
         "raise SystemExit('left')\n"
     )
-    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, timeout=60)
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, timeout=300)
     assert done.stderr == "left\n"
 
 

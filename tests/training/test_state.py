@@ -29,7 +29,7 @@ with locked(Path(sys.argv[1])):
     child = os.fork()
     if child:
         print(child, flush=True)
-    time.sleep(60)
+    time.sleep(600)
 """
 
 
