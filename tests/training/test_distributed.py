@@ -8,7 +8,6 @@ import signal
 import socket
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import psutil
@@ -64,7 +63,7 @@ def lines(text: str) -> list[dict]:
 
 
 def finished(process: subprocess.Popen[str]) -> list[dict]:
-    out, error = process.communicate(timeout=120)
+    out, error = process.communicate(timeout=300)
     assert process.returncode == 0, error
     return lines(out)
 
@@ -116,17 +115,19 @@ def alone(frames, tmp_path_factory) -> list[dict]:
 
 
 @pytest.mark.filterwarnings("ignore:This DataLoader will create")  # on a machine of fewer cores
-@pytest.mark.parametrize("workers", [0, 1, 4])
-def test_the_clips_of_an_epoch_are_the_same_for_any_workers_and_processes(videos, frames, tmp_path, workers):
+def test_the_clips_of_an_epoch_are_the_same_for_any_workers_and_processes(videos, frames, tmp_path):
     """Hashed one by one, in their order: place in the batch, augmentation, label."""
     expected = hashes(fit(videos, tmp_path), epoch=5)
     assert [len(batch) for batch in expected] == [4, 4]
     assert len({clip for batch in expected for clip, *_ in batch}) == 8
-    assert hashes(fit(videos, tmp_path, runtime={"workers": workers}), epoch=5) == expected
-    rows = finished(torchrun(2, tmp_path, frames, look=True, runtime={"workers": workers}))
-    first, second = (row["batches"] for row in sorted(rows, key=lambda row: row["rank"]))
-    found = [[tuple(clip) for clip in a + b] for a, b in zip(first, second, strict=True)]
-    assert found == expected
+    rows = finished(torchrun(2, tmp_path, frames, look=[0, 1, 4]))
+    assert len(rows) == 6
+    for workers in (0, 1, 4):
+        assert hashes(fit(videos, tmp_path, runtime={"workers": workers}), epoch=5) == expected
+        of_it = [row for row in rows if row["workers"] == workers]
+        first, second = (row["batches"] for row in sorted(of_it, key=lambda row: row["rank"]))
+        found = [[tuple(clip) for clip in a + b] for a, b in zip(first, second, strict=True)]
+        assert found == expected, workers
 
 
 def test_two_processes_learn_as_one_does(frames, tmp_path, alone):
@@ -135,10 +136,10 @@ def test_two_processes_learn_as_one_does(frames, tmp_path, alone):
 
 
 def test_two_processes_go_on_with_what_one_began(frames, tmp_path, alone):
-    first = start([sys.executable], tmp_path, frames, **COMMON, pause=0.5)
+    first = start([sys.executable], tmp_path, frames, **COMMON, halt=3)
     read_until(first, step=3)
     first.send_signal(signal.SIGINT)
-    out, error = first.communicate(timeout=60)
+    out, error = first.communicate(timeout=300)
     assert "interrupted" in error
     assert [row["step"] for row in lines(out)] == [4]
     close_to(finished(torchrun(2, tmp_path, frames, **COMMON)), [row for row in alone if row.get("step", 9) > 4][1:])
@@ -148,10 +149,10 @@ def test_two_processes_go_on_with_what_one_began(frames, tmp_path, alone):
 def test_interrupted_and_resumed_two_processes_end_the_same_to_the_bit(frames, tmp_path, together, step):
     """In mid-epoch and while validating, where each process's norms have seen clips of their own."""
     whole, expected = together
-    job = torchrun(2, tmp_path, frames, **ALL, pause=0.5)
+    job = torchrun(2, tmp_path, frames, **ALL, halt=step)
     read_until(job, step=step)
     job.send_signal(signal.SIGINT)
-    _, error = job.communicate(timeout=60)
+    _, error = job.communicate(timeout=300)
     assert "no sign of life" not in error
     rows = [row for row in expected if "epoch" in row or row["step"] > 2]
     assert finished(torchrun(2, tmp_path, frames, **ALL)) == rows
@@ -175,15 +176,15 @@ def test_norms_take_their_statistics_from_the_clips_of_all_processes(frames, tmp
 @pytest.mark.parametrize("workers", [0, 2])
 def test_a_sigterm_to_everybody_is_as_good_as_ctrl_c(frames, tmp_path, workers):
     """As a cluster's scheduler sends it, to loaders too: the step is finished and saved."""
-    job = start([sys.executable], tmp_path, frames, epochs=50, pause=0.1, runtime={"workers": workers}, group=True)
+    job = start([sys.executable], tmp_path, frames, epochs=50, halt=5, runtime={"workers": workers}, group=True)
     read_until(job, step=5)
     os.killpg(job.pid, signal.SIGTERM)
-    out, error = job.communicate(timeout=60)
+    out, error = job.communicate(timeout=300)
     assert "interrupted" in error
     assert "Traceback" not in error
-    last = [row["step"] for row in lines(out) if "step" in row][-1]
+    assert [row["step"] for row in lines(out) if "step" in row] == [6]
     state = TrainingState(tmp_path).load("cpu")
-    assert 2 * len(state["history"]) + state["step"] == last
+    assert 2 * len(state["history"]) + state["step"] == 6
 
 
 def test_a_killed_process_ends_the_job_which_names_it(frames, tmp_path):
@@ -191,22 +192,24 @@ def test_a_killed_process_ends_the_job_which_names_it(frames, tmp_path):
     read_until(job, step=2)
     victim = ranks(job)[1]
     victim.kill()
-    began = time.monotonic()
-    _, error = job.communicate(timeout=60)
-    assert time.monotonic() - began < 60
+    _, error = job.communicate(timeout=60)  # within a minute
     assert job.returncode != 0
     assert "rank      : 1 (local_rank: 1)" in error
     assert f"-9 (pid: {victim.pid})" in error
 
 
+BEATS = (0.1, 8.0)
+"""Seconds between two, and of silence: more than a living process is kept waiting on a slow machine."""
+
+
 @pytest.mark.parametrize("sent", [signal.SIGKILL, signal.SIGSTOP])
 def test_without_torchrun_the_others_notice_who_is_gone(frames, tmp_path, sent):
     """Killed, a collective breaks off; stopped, as a machine that hangs, only the heartbeats fail to come."""
-    first, second = by_hand(tmp_path, frames, epochs=300, warmup=0, beats=[0.1, 2.0])
+    first, second = by_hand(tmp_path, frames, epochs=300, warmup=0, beats=BEATS)
     read_until(first, step=2)
     second.send_signal(sent)
     try:
-        _, error = first.communicate(timeout=30)
+        _, error = first.communicate(timeout=60)
     finally:
         second.kill()
         second.communicate()
@@ -218,11 +221,11 @@ def test_without_torchrun_the_others_notice_who_is_gone(frames, tmp_path, sent):
 @pytest.mark.parametrize("sent", [signal.SIGKILL, signal.SIGSTOP])
 def test_a_second_process_hears_of_the_first_ones_death(frames, tmp_path, sent):
     """Which took the meeting place with it, or lets it hang."""
-    first, second = by_hand(tmp_path, frames, epochs=300, warmup=0, beats=[0.1, 2.0])
+    first, second = by_hand(tmp_path, frames, epochs=300, warmup=0, beats=BEATS)
     read_until(first, step=2)
     first.send_signal(sent)
     try:
-        _, error = second.communicate(timeout=30)
+        _, error = second.communicate(timeout=60)
     finally:
         first.kill()
         first.communicate()
@@ -243,9 +246,9 @@ def test_alone_everything_is_as_it_is():
 
 def test_one_that_left_properly_is_not_missed(frames, tmp_path):
     """Another is still busy, for longer than the silence that counts as death."""
-    first, second = by_hand(tmp_path, frames, epochs=1, warmup=0, beats=[0.1, 1.0], busy=3.0)
+    first, second = by_hand(tmp_path, frames, epochs=1, warmup=0, beats=[0.1, 5.0], busy=8.0)
     for process in (first, second):
-        _, error = process.communicate(timeout=60)
+        _, error = process.communicate(timeout=300)
         assert (process.returncode, error) == (0, "")
 
 
