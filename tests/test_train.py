@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import signal
 import subprocess
-import time
-from collections.abc import Callable
 from pathlib import Path
 
 import mlflow
@@ -16,6 +14,7 @@ import torch
 from tests.conftest import Checkout
 from tests.test_pipeline import runs
 from tests.tracking.servers import Server
+from tests.tracking.trainings import wait_for
 
 LONG = ("python", "-m", "src.train", "--set", "train.epochs=12")
 
@@ -28,13 +27,6 @@ def checkout(reproduced: Checkout, tmp_path: Path) -> Checkout:
     for left in ("mlflow.db", "artifacts/model.pt", "artifacts/history.csv"):
         (path / left).unlink()
     return Checkout(path, reproduced.env)
-
-
-def wait_for(condition: Callable[[], bool], *, seconds: float = 60) -> None:
-    end = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < end, "waited in vain"
-        time.sleep(0.1)
 
 
 def read_until(process: subprocess.Popen[str], text: str) -> str:
@@ -79,13 +71,12 @@ def test_killed_in_mid_training_it_goes_on_in_the_same_run(checkout: Checkout):
 
 
 def test_a_second_process_is_refused_and_ctrl_c_loses_nothing(checkout: Checkout):
-    longer = (*LONG[:-1], "train.epochs=80")
-    with checkout.start(*longer) as first:
-        read_until(first, "epoch   1/80")
+    with checkout.start(*LONG) as first:
+        read_until(first, "epoch   1/12")
         first.send_signal(signal.SIGSTOP)  # or it may end before the second one has begun
-        second = checkout.run(*longer, check=False)
-        first.send_signal(signal.SIGCONT)
+        second = checkout.run(*LONG, check=False)
         first.send_signal(signal.SIGINT)
+        first.send_signal(signal.SIGCONT)
         rest = first.stdout.read()
     assert second.returncode == 1
     assert f"process {first.pid} is training" in second.stderr
@@ -93,16 +84,16 @@ def test_a_second_process_is_refused_and_ctrl_c_loses_nothing(checkout: Checkout
     assert "the same command goes on from here" in rest
     assert "Traceback" not in rest
     assert [run.info.status for run in runs(checkout)] == ["KILLED"]
-    assert "resuming after epoch" in checkout.run(*longer).stdout
+    assert "resuming after epoch" in checkout.run(*LONG).stdout
     assert [run.info.status for run in runs(checkout)] == ["FINISHED"]
 
 
 def test_a_power_cut_leaves_no_run_running_for_ever(checkout: Checkout):
     """Process and sender die together; the next training, though another one, has the run ended."""
-    with checkout.start(*LONG[:-1], "train.epochs=80") as first:
-        read_until(first, "epoch   1/80")
-        wait_for(lambda: list(checkout.path.glob(".state/spool/*/run_id")))
+    with checkout.start(*LONG) as first:
+        read_until(first, "epoch   1/12")
         first.send_signal(signal.SIGSTOP)
+        wait_for(lambda: list(checkout.path.glob(".state/spool/*/run_id")))
         (sender,) = psutil.Process(first.pid).children()
         sender.kill()
         first.kill()
