@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import fcntl
+import json
 import os
 import shutil
 import signal
@@ -12,6 +14,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+
+if "PYTEST_XDIST_WORKER" in os.environ:  # the tests are divided among processes, which share the cores
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -56,7 +61,7 @@ class Checkout:
 
     def run(self, *command: str, check: bool = True) -> subprocess.CompletedProcess[str]:
         """Run a command there as a user with an activated environment would; `python` is this Python."""
-        done = subprocess.run(command, cwd=self.path, env=self.env, capture_output=True, text=True, timeout=600)
+        done = subprocess.run(command, cwd=self.path, env=self.env, capture_output=True, text=True, timeout=1200)
         assert not check or done.returncode == 0, f"{' '.join(command)}\n{done.stdout}\n{done.stderr}"
         return done
 
@@ -104,12 +109,26 @@ def new_checkout(path: Path) -> Checkout:
 
 @pytest.fixture(scope="session")
 def reproduced(tmp_path_factory: pytest.TempPathFactory) -> Checkout:
-    """A checkout in which `dvc repro` has run once, and whose results are committed; tests leave it so."""
-    checkout = new_checkout(tmp_path_factory.mktemp("reproduced") / "project")
-    checkout.run("dvc", "repro")
-    checkout.run("git", "add", "-A")
-    checkout.run("git", "commit", "-qm", "results")
-    return checkout
+    """A checkout in which `dvc repro` has run once, and whose results are committed; tests leave it so.
+
+    The processes that divide the tests among them have it made once, and a copy each.
+    """
+    shared = tmp_path_factory.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        shared = shared.parent
+    note = shared / "reproduced.json"
+    with (shared / "reproduced.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not note.exists():
+            made = new_checkout(tmp_path_factory.mktemp("made") / "project")
+            made.run("dvc", "repro")
+            made.run("git", "add", "-A")
+            made.run("git", "commit", "-qm", "results")
+            note.write_text(json.dumps([str(made.path), made.env]))
+    source, env = json.loads(note.read_text())
+    path = tmp_path_factory.mktemp("reproduced") / "project"
+    subprocess.run(["cp", "-a", source, path], check=True)
+    return Checkout(path, env | {"DVC_SITE_CACHE_DIR": str(path.parent / "dvc-site-cache")})
 
 
 @pytest.fixture
