@@ -1,5 +1,6 @@
 """Memory that has run out is named with what to change."""
 
+import gc
 import os
 import signal
 import subprocess
@@ -13,6 +14,12 @@ from src.command import UserError
 from src.training.loader import loader
 from src.training.memory import memory_named
 from tests.conftest import ROOT
+
+
+@pytest.fixture(autouse=True)
+def _nothing_left_behind() -> None:
+    """What an earlier test's exception kept of its loader might else be collected in a loader process of the next."""
+    gc.collect()
 
 
 def test_memory_of_this_machine():
