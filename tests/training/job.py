@@ -1,7 +1,8 @@
 """One process of a job: `python -m tests.training.job STATE FRAMES SETTINGS`, started by torchrun or by hand.
 
 The first prints, as lines of JSON, what the observer was told; with `"look"`, a list of numbers of loader processes,
-all print the hashes of the clips that they load with each instead. `"halt"` is a step after which the first waits for a
+all print the hashes of the clips that they load with each instead; with `"pretrain"`, a task, the weights that they are
+left with. `"halt"` is a step after which the first waits for a
 signal, so that it comes in that step however slow the machine is. `"beats"` are the seconds between two heartbeats and
 the silence that counts as death, `"busy"` those that the first process takes longer than the job.
 """
@@ -22,7 +23,7 @@ from src.training import heartbeat
 from src.training.distributed import joined
 from src.training.fit import Observer
 from src.video.manifest import Video
-from tests.training.toy import fit, hashes
+from tests.training.toy import fit, hashes, pretrained
 
 
 class Printing(Observer):
@@ -55,11 +56,17 @@ def _noting(came: list[int], handler: Callable) -> Callable:
 def main() -> None:
     state, frames, settings = Path(sys.argv[1]), Path(sys.argv[2]), json.loads(sys.argv[3])
     torch.set_num_threads(1)
+    task = settings.pop("pretrain", None)
     look, halt, busy = settings.pop("look", []), settings.pop("halt", None), settings.pop("busy", 0.0)
     heartbeat.EVERY, heartbeat.SILENCE = settings.pop("beats", (3.0, 40.0))
     videos = [Video(f.name, f, int(f.stem) % 2, f"g{f.stem}", 12, "") for f in sorted(frames.glob("*.avi"))]
     with joined(device="cpu") as team:
         own = {"state": state, "observer": Printing(halt)} if team.first else {"state": None}
+        if task:
+            network = pretrained(videos, own["state"], task=task, team=team)
+            weights = {name: value.double().sum().item() for name, value in network.state_dict().items()}
+            print(json.dumps({"rank": team.rank, "weights": weights}), flush=True)
+            return
         for workers in look:
             training = fit(videos, **own, team=team, runtime={"workers": workers}, **settings)
             row = {"rank": team.rank, "workers": workers, "batches": hashes(training, epoch=5)}

@@ -135,6 +135,15 @@ def test_two_processes_learn_as_one_does(frames, tmp_path, alone):
     close_to(finished(torchrun(2, tmp_path, frames, **COMMON)), alone)
 
 
+def test_both_processes_are_left_with_the_pre_training_that_the_first_kept(frames, tmp_path):
+    rows = finished(torchrun(2, tmp_path, frames, pretrain="instance"))
+    assert sorted(row["rank"] for row in rows) == [0, 1]
+    assert rows[0]["weights"] == rows[1]["weights"]
+    (kept,) = tmp_path.glob("best-*.pt")
+    best = torch.load(kept, weights_only=True)
+    assert rows[0]["weights"] == {name: value.double().sum().item() for name, value in best.items()}
+
+
 def test_two_processes_go_on_with_what_one_began(frames, tmp_path, alone):
     first = start([sys.executable], tmp_path, frames, **COMMON, halt=3)
     read_until(first, step=3)

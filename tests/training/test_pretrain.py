@@ -9,11 +9,8 @@ import torch
 
 from src.training import pretrain as module
 from src.training.fit import Observer
-from src.training.pretrain import pretrain
-from src.training.state import TrainingState
 from src.video.playback import PLAYBACKS
-from tests.conftest import TINY_MODEL
-from tests.training.toy import AUGMENT, RUNTIME, SETTINGS, draw
+from tests.training.toy import SETTINGS, draw, pretrained
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -21,21 +18,6 @@ pytestmark = pytest.mark.usefixtures("one_thread")
 @pytest.fixture(scope="module")
 def videos(tmp_path_factory):
     return draw(tmp_path_factory.mktemp("frames"))
-
-
-def pretrained(videos, folder, *, observer=None, **pretraining):
-    return pretrain(
-        videos,
-        videos[:2],
-        model=TINY_MODEL,
-        augment=AUGMENT,
-        settings=SETTINGS | {"early_stopping": 1, "balanced": True},
-        pretraining={"epochs": 2, "task": "instance", "lr": None, "windows": 2} | pretraining,
-        flips=True,
-        runtime=RUNTIME,
-        state=TrainingState(folder),
-        observer=observer or Observer(),
-    )
 
 
 class Told(Observer):

@@ -11,11 +11,13 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from src.model.slowfast import SlowFast
 from src.training.clips import MIXING, training_clips, validation_views
 from src.training.distributed import ALONE, Team
 from src.training.fit import Fit, Observer
 from src.training.learner import Learner, Step
 from src.training.mixing import Mix
+from src.training.pretrain import pretrain
 from src.training.state import TrainingState
 from src.video import store
 from src.video.manifest import Video
@@ -109,6 +111,30 @@ def fit(
         mix={key: augment[key] for key in MIXING},
         settings=settings,
         runtime=RUNTIME | (runtime or {}),
+        state=TrainingState(state) if state else None,
+        observer=observer or Observer(),
+        team=team,
+    )
+
+
+def pretrained(
+    videos: Sequence[Video],
+    state: Path | None,
+    *,
+    observer: Observer | None = None,
+    team: Team = ALONE,
+    **pretraining: Any,
+) -> SlowFast:
+    """A pre-training on `videos` of two epochs, whose state is in the folder `state`."""
+    return pretrain(
+        videos,
+        videos[:2],
+        model=TINY_MODEL,
+        augment=AUGMENT,
+        settings=SETTINGS | {"early_stopping": 1, "balanced": True},  # neither of which it has a use for
+        pretraining={"epochs": 2, "task": "instance", "lr": None, "windows": 2} | pretraining,
+        flips=True,
+        runtime=RUNTIME,
         state=TrainingState(state) if state else None,
         observer=observer or Observer(),
         team=team,
