@@ -184,10 +184,10 @@ class Augment(Section):
     grey: Probability = 0.2
     randaugment: Annotated[int, Field(ge=0)] = 0
     magnitude: Annotated[int, Field(ge=0, le=30)] = 9
-    erase: Probability = 0.0
-    mixup: Annotated[float, Field(ge=0)] = 0.0
+    erase: Probability = 0.25
+    mixup: Annotated[float, Field(ge=0)] = 0.2
     cutmix: Annotated[float, Field(ge=0)] = 0.0
-    speed: Range = [1.0, 1.0]
+    speed: Range = [0.8, 1.25]
     strides: Annotated[list[Count], Field(min_length=1)] | None = None
 
     @model_validator(mode="after")
@@ -317,9 +317,12 @@ class Params(Section):
     @model_validator(mode="after")
     def _a_uniform_clip_has_no_stride(self) -> Params:
         augment = self.augment
-        given = {"speed": augment.speed != [1.0, 1.0], "strides": augment.strides is not None}
-        if self.model.sampling == "uniform" and (idle := [key for key, value in given.items() if value]):
-            raise ValueError(f"augment.{idle[0]} changes the stride, which model.sampling uniform has no use for")
+        for key, none in (("strides", None), ("speed", [1.0, 1.0])):
+            if self.model.sampling == "uniform" and getattr(augment, key) != none:
+                raise ValueError(
+                    f"augment.{key} changes the stride, which model.sampling uniform has no use for: set it to "
+                    f"{'null' if none is None else none}"
+                )
         return self
 
     @model_validator(mode="after")

@@ -155,11 +155,11 @@ def test_what_yaml_takes_for_text_is_said_with_the_right_way_to_write_it(tmp_pat
         ({"augment": {"aspect": [0.0, 1.0]}}, "augment.aspect [0.0, 1.0] must be two numbers, 0 < low <= high"),
         (
             {"model": {"sampling": "uniform"}, "augment": {"strides": [1, 2]}},
-            "augment.strides changes the stride, which model.sampling uniform has no use for",
+            "augment.strides changes the stride, which model.sampling uniform has no use for: set it to null",
         ),
         (
-            {"model": {"sampling": "uniform"}, "augment": {"speed": [0.5, 2.0]}},
-            "augment.speed changes the stride, which model.sampling uniform has no use for",
+            {"model": {"sampling": "uniform"}},
+            "augment.speed changes the stride, which model.sampling uniform has no use for: set it to [1.0, 1.0]",
         ),
         ({"train": {"nesterov": True}}, "train.nesterov is for train.optimizer sgd with train.momentum above 0"),
         (
