@@ -270,7 +270,24 @@ class Evaluate(Section):
     views: Count = 4
     crops: Literal[1, 3] = 1
     bootstrap: Annotated[int, Field(ge=100)] = 10000
+    certain: Annotated[float, Field(gt=0, le=1)] = 0.95
     seed: Annotated[int, Field(ge=0)] = 0
+
+
+class Predict(Section):
+    long: Annotated[float, Field(gt=0)] = 60.0
+    window: Annotated[float, Field(gt=0)] = 10.0
+    hop: Annotated[float, Field(gt=0)] = 5.0
+
+    @model_validator(mode="after")
+    def _parts_leave_nothing_out(self) -> Predict:
+        if self.hop > self.window:
+            raise ValueError(
+                f"predict.hop {self.hop:g} leaves out what lies between windows of {self.window:g} seconds"
+            )
+        if self.window > self.long:
+            raise ValueError(f"predict.window {self.window:g} is longer than predict.long {self.long:g}")
+        return self
 
 
 class Runtime(Section):
@@ -296,6 +313,7 @@ class Params(Section):
     train: Train = Train()
     pretrain: Pretrain = Pretrain()
     evaluate: Evaluate = Evaluate()
+    predict: Predict = Predict()
     runtime: Runtime = Runtime()
 
     def in_force(self, *, exclude: Iterable[str] = ()) -> dict[str, dict[str, Any]]:

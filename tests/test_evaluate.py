@@ -12,6 +12,7 @@ import torch
 from src.evaluate import headline, table
 from src.model.checkpoint import Checkpoint, build
 from src.training.answers import probabilities, sample
+from src.training.calibration import Calibration
 from src.video import store
 from src.video.manifest import Video
 from tests.conftest import TINY_MODEL as MODEL
@@ -43,13 +44,16 @@ def test_a_sample_of_more_than_there_are_is_all():
 def test_headline_counts_what_could_not_be_read():
     answers = np.array([[0.9, 0.1], [0.8, 0.2], [0.3, 0.7], [0.6, 0.4]])
     videos = [video(n, label=label, group=f"g{n // 2}") for n, label in enumerate((0, 0, 1, 1))]
-    numbers = headline(answers, videos, listed=6, bootstrap=1000, seed=0)
+    calibration = Calibration(1.0, 0.7, 0.95, 1, 1, 9, "")
+    numbers = headline(answers, videos, calibration=calibration, listed=6, bootstrap=1000, seed=0)
+    assert (numbers["coverage"], numbers["certain_top1"]) == (0.75, 1.0)  # the wrong answer has a confidence of 0.6
     assert (numbers["evaluated"], numbers["listed"]) == (4, 6)
     assert (numbers["top1"], numbers["top5"], numbers["mean_class"]) == (0.75, 1.0, 0.75)
     assert (numbers["top1_low"], numbers["top1_high"]) == (0.5, 1.0)  # two groups: both the one, or both the other
     assert numbers["loss"] == pytest.approx(-np.log(0.9 * 0.8 * 0.7 * 0.4) / 4)
     assert list(numbers) == [
-        *("top1", "top1_low", "top1_high", "top5", "mean_class", "loss", "ece", "evaluated", "listed")
+        *("top1", "top1_low", "top1_high", "top5", "mean_class", "loss", "ece"),
+        *("coverage", "certain_top1", "evaluated", "listed"),
     ]
 
 
@@ -102,7 +106,8 @@ def test_a_checkpoint_that_mlflow_has_is_evaluated_beside_what_dvc_keeps(reprodu
             reproduced.run("python", "-m", "src.evaluate", "--run", number, *options)
             folder = reproduced.path / f"artifacts/evaluation-{name}"
             assert {path.name for path in folder.iterdir()} == {
-                *("metrics.json", "predictions.csv", "per_class.csv", "per_class.png", "confusion.png")
+                *("metrics.json", "predictions.csv", "per_class.csv", "per_class.png", "confusion.png"),
+                *("reliability.png", "report.html", "calibration.json"),
             }
             if not options or best == 1:  # the same network as artifacts/model.pt
                 assert json.loads((folder / "metrics.json").read_text()) == json.loads(kept)

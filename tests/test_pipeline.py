@@ -13,7 +13,9 @@ from mlflow.entities import Run
 
 from tests.conftest import Checkout
 
-SIDE = {"top1", "top1_low", "top1_high", "top5", "mean_class", "loss", "ece", "evaluated", "listed"}
+SIDE = {"top1", "top1_low", "top1_high", "top5", "mean_class", "loss", "ece"} | {
+    *("coverage", "certain_top1", "evaluated", "listed")
+}
 
 
 def runs(checkout: Checkout) -> list[Run]:
@@ -35,7 +37,9 @@ def test_repro_leaves_a_model_numbers_and_figures(reproduced: Checkout):
         "artifacts/model.pt",
         "artifacts/history.csv",
         "artifacts/metrics.json",
-        *(f"artifacts/evaluation/{name}.png" for name in ("confusion", "curves", "per_class")),
+        "artifacts/calibration.json",
+        "artifacts/report.html",
+        *(f"artifacts/evaluation/{name}.png" for name in ("confusion", "curves", "per_class", "reliability")),
         *(f"artifacts/evaluation/{name}.csv" for name in ("per_class", "predictions")),
     }
     data = reproduced.path / "data"
@@ -46,12 +50,13 @@ def test_repro_leaves_a_model_numbers_and_figures(reproduced: Checkout):
 
 def test_metrics_are_complete_and_kept_by_git(reproduced: Checkout):
     metrics = json.loads((reproduced.path / "artifacts/metrics.json").read_text())
-    assert metrics.keys() == {"test", "train", "gap"}
+    assert metrics.keys() == {"test", "train", "gap", "gap_low", "gap_high"}
     for side in ("test", "train"):
         assert metrics[side].keys() == SIDE
         assert 0 <= metrics[side]["top1_low"] <= metrics[side]["top1"] <= metrics[side]["top1_high"] <= 1
     assert metrics["test"]["listed"] == metrics["test"]["evaluated"] == metrics["train"]["evaluated"] == 10
     assert metrics["gap"] == metrics["train"]["top1"] - metrics["test"]["top1"]
+    assert metrics["gap_low"] <= metrics["gap"] <= metrics["gap_high"]
     assert "artifacts/metrics.json" in reproduced.run("git", "ls-files").stdout
     assert "0." in reproduced.run("dvc", "metrics", "show").stdout
 
@@ -81,6 +86,8 @@ def test_the_run_in_mlflow_is_complete(reproduced: Checkout):
         "checkpoints/epoch-0002.pt",
         "evaluation/confusion.png",
         "evaluation/metrics.json",
+        "evaluation/report.html",
+        "evaluation/calibration.json",
     }
     client = mlflow.MlflowClient(f"sqlite:///{reproduced.path / 'mlflow.db'}")
     assert [point.step for point in client.get_metric_history(run.info.run_id, "val_top1")] == [1, 2]

@@ -5,6 +5,7 @@ The file holds tensors and plain values only, so it is read with `weights_only=T
 
 from __future__ import annotations
 
+import hashlib
 import io
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -38,6 +39,14 @@ class Checkpoint:
         network = build(self.model, classes=len(self.classes))
         network.load_state_dict(self.weights)
         return network
+
+    def fingerprint(self) -> str:
+        """64 hexadecimal digits that stand for the weights, wherever and when they were saved."""
+        digest = hashlib.sha256()
+        for name, value in sorted(self.weights.items()):
+            digest.update(f"{name} {value.dtype} {tuple(value.shape)}".encode())
+            digest.update(value.cpu().contiguous().flatten().view(torch.uint8).numpy().data)
+        return digest.hexdigest()
 
     def save(self, path: Path) -> None:
         """Write to `path`, whole or not at all."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import matplotlib
 import numpy as np
@@ -13,25 +14,66 @@ import matplotlib.pyplot as plt
 from matplotlib.colors import PowerNorm
 from matplotlib.ticker import MaxNLocator
 
+if TYPE_CHECKING:
+    from src.report.breakdown import Bin
+
 TRAIN, VAL, TEST = "#2a6f97", "#e07a1f", "#b5179e"
 
 
 def curves(path: Path, history: Sequence[dict[str, float]], *, best: int) -> None:
     """Loss and accuracy by epoch, training and validation; the epoch that was kept is marked."""
+    figure, axes = plt.subplots(1, 2, figsize=(11, 4.3), layout="constrained")
+    for axis, key in zip(axes, ("loss", "top1"), strict=True):
+        _curve(axis, history, key=key, best=best)
+    figure.legend(*axes[0].get_legend_handles_labels(), frameon=False, ncols=3, loc="outside lower center")
+    _save(figure, path)
+
+
+def curve(path: Path, history: Sequence[dict[str, float]], *, key: str, best: int) -> None:
+    """One of the two, `loss` or `top1`, so narrow that it is legible on a phone."""
+    figure, axis = plt.subplots(figsize=(5.2, 3.8), layout="constrained")
+    _curve(axis, history, key=key, best=best)
+    figure.legend(*axis.get_legend_handles_labels(), frameon=False, ncols=2, loc="outside lower center")
+    _save(figure, path)
+
+
+def _curve(axis: plt.Axes, history: Sequence[dict[str, float]], *, key: str, best: int) -> None:
     epochs = [row["epoch"] for row in history]
-    figure, (left, right) = plt.subplots(1, 2, figsize=(11, 4.3), layout="constrained")
-    for axis, key, scale in ((left, "loss", 1), (right, "top1", 100)):
-        for side, colour, name in (("train", TRAIN, "training, augmented clips"), ("val", VAL, "validation")):
-            values = [row[f"{side}_{key}"] * scale for row in history]
-            axis.plot(epochs, values, color=colour, lw=2, label=name, marker="o", markevery=[epochs.index(best)])
-        axis.axvline(best, color="grey", lw=1, ls=":", label=f"kept: epoch {best}")
-        axis.xaxis.set_major_locator(MaxNLocator(integer=True))
-        axis.set(xlabel="epoch", xlim=(0, epochs[-1] + 1))
-        axis.grid(alpha=0.25)
-        axis.spines[["top", "right"]].set_visible(False)
-    left.set(title="Loss", ylim=(0, None))
-    right.set(title="Accuracy (%)", ylim=(0, 101))
-    figure.legend(*right.get_legend_handles_labels(), frameon=False, ncols=3, loc="outside lower center")
+    scale = 100 if key == "top1" else 1
+    for side, colour, name in (("train", TRAIN, "training, augmented clips"), ("val", VAL, "validation")):
+        values = [row[f"{side}_{key}"] * scale for row in history]
+        axis.plot(epochs, values, color=colour, lw=2, label=name, marker="o", markevery=[epochs.index(best)])
+    axis.axvline(best, color="grey", lw=1, ls=":", label=f"kept: epoch {best:g}")
+    axis.xaxis.set_major_locator(MaxNLocator(integer=True))
+    title, top = ("Accuracy (%)", 101) if key == "top1" else ("Loss", None)
+    axis.set(xlabel="epoch", xlim=(0, epochs[-1] + 1), title=title, ylim=(0, top))
+    axis.grid(alpha=0.25)
+    axis.spines[["top", "right"]].set_visible(False)
+
+
+def reliability(path: Path, calibrated: Sequence[Bin], raw: Sequence[Bin]) -> None:
+    """Accuracy against confidence: on the diagonal, of ten answers with 80 % confidence eight are right.
+
+    After Guo et al. 2017 (arXiv:1706.04599), figure 1; a number is that of the videos, and a dot's area their share.
+    """
+    figure, axis = plt.subplots(figsize=(5.2, 4.6), layout="constrained")
+    axis.plot([0, 100], [0, 100], color="grey", lw=1, ls=":")
+    for bins, colour, name in ((raw, "darkgrey", "as the network says"), (calibrated, TEST, "calibrated")):
+        confidence = [100 * each.confidence for each in bins]
+        accuracy = [100 * each.accuracy for each in bins]
+        total = sum(each.videos for each in bins)
+        sizes = [15 + 500 * each.videos / total for each in bins]
+        axis.plot(confidence, accuracy, color=colour, lw=1.5, alpha=0.5)
+        axis.scatter(confidence, accuracy, s=sizes, color=colour, lw=0, label=name, clip_on=False)
+    for each, x, y in zip(bins, confidence, accuracy, strict=True):
+        number = {"fontsize": 8, "color": "dimgrey", "ha": "center", "va": "bottom"}
+        axis.annotate(f"{each.videos}", (x, y), xytext=(0, 7), textcoords="offset points", **number)
+    legend = figure.legend(frameon=False, ncols=2, loc="outside lower center")
+    for handle in legend.legend_handles:
+        handle.set_sizes([40])
+    axis.set(xlabel="confidence (%)", ylabel="accuracy (%)", xlim=(0, 104), ylim=(-3, 112), yticks=range(0, 101, 20))
+    axis.grid(alpha=0.25)
+    axis.spines[["top", "right"]].set_visible(False)
     _save(figure, path)
 
 

@@ -36,6 +36,11 @@ class Picture:
         return "data:image/jpeg;base64," + base64.b64encode(self.jpeg).decode()
 
 
+def png(path: Path) -> str:
+    """A figure itself, for where a page would name its file."""
+    return "data:image/png;base64," + base64.b64encode(path.read_bytes()).decode()
+
+
 @dataclass(frozen=True)
 class Bar:
     """How many values are at least `low` and below `high`; None: there is no end."""
@@ -56,7 +61,7 @@ def render(template: str, **values: Any) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters |= {"duration": duration, "percent": percent, "thousands": "{:,}".format}
+    environment.filters |= {"duration": duration, "percent": percent, "exact": exact, "thousands": "{:,}".format}
     return environment.get_template(template).render(values)
 
 
@@ -81,6 +86,11 @@ def percent(share: float) -> str:
     return ">99 %" if 0.99 < share < 1 else f"{100 * share:.0f} %"
 
 
+def exact(share: float) -> str:
+    """A share in per cent with one decimal."""
+    return f"{100 * share:.1f} %"
+
+
 def histogram(values: Sequence[float], *, bars: int = 20, limit: float = math.inf) -> list[Bar]:
     """Counts of values > 0 from 0 on, in at most `bars` steps of 1, 2 or 5 times a power of ten.
 
@@ -101,14 +111,17 @@ def histogram(values: Sequence[float], *, bars: int = 20, limit: float = math.in
     return [*result, Bar(edges[-1], None, over)] if over else result
 
 
-def contact_sheet(rows: Sequence[np.ndarray]) -> Picture:
-    """A row of small pictures for each `(T, H, W, 3)` uint8 RGB array; at most `BUDGET` bytes of JPEG."""
+def contact_sheet(rows: Sequence[np.ndarray], *, cell: tuple[int, int] = CELL) -> Picture:
+    """A row of small pictures for each `(T, H, W, 3)` uint8 RGB array; at most `BUDGET` bytes of JPEG.
+
+    `cell` is the height that a picture has room for, and the width, in pixels.
+    """
     import numpy as np
 
     from src.video import jpeg
 
-    cells = [[_fitted(frame) for frame in frames] for frames in rows]
-    height, width = CELL[0], max(cell.shape[1] for row in cells for cell in row)
+    cells = [[_fitted(frame, cell) for frame in frames] for frames in rows]
+    height, width = cell[0], max(cell.shape[1] for row in cells for cell in row)
     columns = max(len(row) for row in cells)
     sheet = np.zeros((len(cells) * (height + GAP) - GAP, columns * (width + GAP) - GAP, 3), np.uint8)
     for i, row in enumerate(cells):
@@ -120,13 +133,13 @@ def contact_sheet(rows: Sequence[np.ndarray]) -> Picture:
     return Picture(next(data for data in encoded if len(data) <= BUDGET), *sheet.shape[:2])
 
 
-def _fitted(frame: np.ndarray) -> np.ndarray:
+def _fitted(frame: np.ndarray, cell: tuple[int, int]) -> np.ndarray:
     """The frame scaled to the largest size that a cell has room for."""
     import av
     import numpy as np
 
     height, width = frame.shape[:2]
-    scale = min(CELL[0] / height, CELL[1] / width)
+    scale = min(cell[0] / height, cell[1] / width)
     image = av.VideoFrame.from_ndarray(np.ascontiguousarray(frame), format="rgb24")
     size = {"width": max(1, round(scale * width)), "height": max(1, round(scale * height))}
     return image.reformat(**size, interpolation="BICUBIC").to_ndarray()

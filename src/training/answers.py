@@ -12,7 +12,7 @@ from tqdm import tqdm
 from src.model.checkpoint import Checkpoint
 from src.training.loader import loader
 from src.training.optim import choose_device
-from src.training.predict import predict
+from src.training.predict import predict_views
 from src.video.dataset import TestViews
 from src.video.manifest import Video
 from src.video.sampling import Sampling
@@ -29,12 +29,27 @@ def probabilities(
     title: str,
 ) -> np.ndarray:
     """`(N, classes)`: the mean over `views` clips × `crops` squares of each video, each frame decoded once."""
+    options = {"device": device, "workers": workers, "title": title}
+    return view_probabilities(checkpoint, videos, views=views, crops=crops, **options).mean(1)
+
+
+def view_probabilities(
+    checkpoint: Checkpoint,
+    videos: Sequence[Video],
+    *,
+    views: int,
+    crops: int,
+    device: str,
+    workers: int,
+    title: str,
+) -> np.ndarray:
+    """The same before the mean: `(N, crops * views, classes)`, all clips of the first square first."""
     where = choose_device(device)
     network = checkpoint.network().to(where, memory_format=torch.channels_last_3d)
     model = checkpoint.model
     dataset = TestViews(videos, sampling=Sampling.of(model), size=model["crop"], views=views, crops=crops)
     batches = tqdm(loader(dataset, workers=workers, device=where), desc=title, unit="video", disable=None)
-    return predict(network, batches, device=where, precision=checkpoint.precision).numpy()
+    return torch.stack([*predict_views(network, batches, device=where, precision=checkpoint.precision)]).numpy()
 
 
 def sample(videos: Sequence[Video], count: int, *, seed: int) -> list[Video]:

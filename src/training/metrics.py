@@ -20,16 +20,24 @@ def summary(
     """Headline numbers of `(N, classes)` probabilities: accuracies as fractions, loss in nats."""
     hits = probabilities.argmax(1) == labels
     basic = accuracy_and_loss(probabilities, labels)
-    low, high = np.quantile(resampled_means(hits, groups, times=bootstrap, seed=seed), [0.025, 0.975])
+    low, high = interval(resampled_means(hits, groups, times=bootstrap, seed=seed))
     return {
         "top1": basic["top1"],
-        "top1_low": float(low),
-        "top1_high": float(high),
+        "top1_low": low,
+        "top1_high": high,
         "top5": float(top_k(probabilities, labels, k=5)),
         "mean_class": float(np.mean([hits[labels == label].mean() for label in np.unique(labels)])),
         "loss": basic["loss"],
         "ece": expected_calibration_error(probabilities.max(1), hits),
     }
+
+
+def certainty(hits: np.ndarray, sure: np.ndarray) -> dict[str, float]:
+    """`coverage`, the share of answers that are given, and `certain_top1`, the share of these that is right.
+
+    Where none is given, none is wrong: 1.
+    """
+    return {"coverage": float(sure.mean()), "certain_top1": float(hits[sure].mean()) if sure.any() else 1.0}
 
 
 def accuracy_and_loss(probabilities: np.ndarray, labels: Sequence[int]) -> dict[str, float]:
@@ -51,10 +59,21 @@ def top_k(probabilities: np.ndarray, labels: np.ndarray, *, k: int) -> float:
 
 def expected_calibration_error(confidence: np.ndarray, hits: np.ndarray) -> float:
     """Mean distance between confidence and accuracy over equally wide bins, weighted by their size."""
-    bins = np.minimum((confidence * BINS).astype(int), BINS - 1)
+    bins = confidence_bins(confidence)
     return float(
         sum(abs(confidence[bins == b].mean() - hits[bins == b].mean()) * (bins == b).mean() for b in np.unique(bins))
     )
+
+
+def confidence_bins(confidence: np.ndarray) -> np.ndarray:
+    """Which of `BINS` equally wide bins from 0 to 1 each confidence falls into."""
+    return np.minimum((confidence * BINS).astype(int), BINS - 1)
+
+
+def interval(resampled: np.ndarray) -> tuple[float, float]:
+    """The 95 % interval of resampled values, between their percentiles."""
+    low, high = np.quantile(resampled, [0.025, 0.975])
+    return float(low), float(high)
 
 
 def resampled_means(values: np.ndarray, groups: Sequence[str], *, times: int, seed: int) -> np.ndarray:
@@ -64,6 +83,17 @@ def resampled_means(values: np.ndarray, groups: Sequence[str], *, times: int, se
     rng = np.random.default_rng(seed)
     draws = (rng.integers(len(sizes), size=len(sizes)) for _ in range(times))
     return np.array([sums[draw].sum() / sizes[draw].sum() for draw in draws])
+
+
+def gap_interval(
+    train: tuple[np.ndarray, Sequence[str]], test: tuple[np.ndarray, Sequence[str]], *, times: int, seed: int
+) -> tuple[float, float]:
+    """The 95 % interval of training accuracy less test accuracy; a side is its hits and its groups.
+
+    No group stands on both sides, so each is resampled on its own.
+    """
+    resampled = [resampled_means(*side, times=times, seed=seed + number) for number, side in enumerate((train, test))]
+    return interval(resampled[0] - resampled[1])
 
 
 def confusion(predicted: np.ndarray, labels: np.ndarray, *, classes: int) -> np.ndarray:

@@ -1,8 +1,8 @@
-"""A network's answers: class probabilities of videos, each the mean over its views."""
+"""A network's answers: class probabilities of videos, of each of their views or the mean over these."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
 import torch
 from torch import Tensor, nn
@@ -11,19 +11,25 @@ from src.training.optim import autocast
 from src.video.transforms import normalise
 
 
-@torch.inference_mode()
 def predict(model: nn.Module, videos: Iterable[Tensor], *, device: torch.device, precision: str) -> Tensor:
     """Class probabilities `(N, classes)`, the mean of the softmax over each video's views, on the CPU.
 
     `videos` yields all views of one video, `(V, 3, T, H, W)` uint8.
     """
-    model.eval()
-    answers = []
-    for views in videos:
-        with autocast(device, precision=precision):
-            logits = model(to_device(views, device))
-        answers.append(logits.float().softmax(1).mean(0).cpu())
+    answers = [views.mean(0) for views in predict_views(model, videos, device=device, precision=precision)]
     return torch.stack(answers) if answers else torch.empty(0, 0)
+
+
+def predict_views(
+    model: nn.Module, videos: Iterable[Tensor], *, device: torch.device, precision: str
+) -> Iterator[Tensor]:
+    """The same before the mean: each video's class probabilities `(V, classes)`, as soon as they are there."""
+    model.eval()
+    for views in videos:
+        with torch.inference_mode(), autocast(device, precision=precision):
+            logits = model(to_device(views, device))
+            answer = logits.float().softmax(1).cpu()
+        yield answer
 
 
 def to_device(clips: Tensor, device: torch.device) -> Tensor:

@@ -9,6 +9,7 @@ import pytest
 from PIL import Image
 
 from src.report import figures
+from src.report.breakdown import Bin
 
 SIZES = [2, 10, 101]
 
@@ -143,9 +144,29 @@ def test_the_legend_hides_no_curve(tmp_path, kept):
     ]
 
 
+@pytest.mark.parametrize(("key", "values"), [("loss", (2 / 3, 1)), ("top1", (100 - 100 / 3, 50))])
+def test_one_curve_alone_is_that_of_both(tmp_path, kept, key, values):
+    figures.curve(tmp_path / "curve.png", history(25), key=key, best=3)
+    assert pixels(tmp_path / "curve.png").shape[1] < 700  # so that a phone need not shrink its letters to half
+    train, val, _ = kept[0].axes[0].lines
+    assert [side.get_ydata()[2] for side in (train, val)] == pytest.approx(values)
+
+
+def test_reliability_has_a_dot_for_each_bin_and_the_diagonal(tmp_path, kept):
+    calibrated = [Bin(3, 0.4, 0.0), Bin(96, 0.9, 0.75), Bin(1, 1.0, 1.0)]
+    figures.reliability(tmp_path / "r.png", calibrated, [Bin(100, 0.5, 0.7)])
+    pixels(tmp_path / "r.png")
+    axis = kept[0].axes[0]
+    assert [dots.get_offsets().tolist() for dots in axis.collections] == [[[50, 70]], [[40, 0], [90, 75], [100, 100]]]
+    assert [text.get_text() for text in axis.texts] == ["3", "96", "1"]
+    assert [list(data) for data in axis.lines[0].get_data()] == [[0, 100], [0, 100]]
+
+
 def test_no_figure_is_left_open(tmp_path):
     before = plt.get_fignums()
     figures.curves(tmp_path / "curves.png", history(3), best=2)
     figures.confusion(tmp_path / "confusion.png", counts(2), names(2), title="")
     figures.per_class(tmp_path / "per_class.png", rows(2), overall=0.5)
+    figures.curve(tmp_path / "curve.png", history(3), key="loss", best=2)
+    figures.reliability(tmp_path / "reliability.png", [Bin(1, 0.5, 1.0)], [Bin(1, 0.4, 1.0)])
     assert plt.get_fignums() == before

@@ -112,3 +112,17 @@ def test_intervals_follow_from_the_seed():
 def test_confusion_by_hand():
     counts = metrics.confusion(np.array([0, 1, 1, 0, 1]), np.array([0, 0, 1, 2, 0]), classes=4)
     assert counts.tolist() == [[1, 2, 0, 0], [0, 1, 0, 0], [1, 0, 0, 0], [0, 0, 0, 0]]
+
+
+def test_the_gap_has_an_interval_of_both_sides():
+    right, half = np.array([True] * 4), np.array([True, True, False, False])
+    groups = ["a", "a", "b", "b"]
+    # Of the test side's two groups one is always right and one never; the training side is always right.
+    assert metrics.gap_interval((right, groups), (half, groups), times=1000, seed=0) == (0.0, 1.0)
+    assert metrics.gap_interval((right, groups), (right, groups), times=100, seed=0) == (0.0, 0.0)
+
+
+def test_certainty_is_how_much_is_answered_and_how_much_of_that_is_right():
+    hits = np.array([True, False, True, True])
+    assert metrics.certainty(hits, np.array([True, True, False, False])) == {"coverage": 0.5, "certain_top1": 0.5}
+    assert metrics.certainty(hits, np.zeros(4, bool)) == {"coverage": 0.0, "certain_top1": 1.0}
