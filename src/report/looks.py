@@ -12,9 +12,9 @@ from tqdm import tqdm
 from src.model.checkpoint import Checkpoint
 from src.report import gradcam, page, player
 from src.report.breakdown import most_certain
+from src.training.clips import validation_views
 from src.training.predict import to_device
 from src.video import sampling, store
-from src.video.dataset import TestViews
 from src.video.manifest import Video
 
 THUMBNAILS = 12
@@ -82,11 +82,9 @@ def looks(checkpoint: Checkpoint, answers: Sequence[Answer]) -> list[Look]:
     Of one predicted class at most one of each, so that they differ. On the CPU in float32: they are few.
     """
     network = checkpoint.network().eval()
-    model = checkpoint.model
-    shape = {"frames": model["frames"], "stride": model["stride"]}
     found = []
     for answer in tqdm([*_surest(answers, right=True), *_surest(answers, right=False)], desc="Grad-CAM", disable=None):
-        clip = TestViews([answer.video], **shape, size=model["crop"], views=1, crops=1)[0][0]
+        clip = validation_views([answer.video], model=checkpoint.model)[0][0]
         cams = gradcam.maps(network, to_device(clip[None], torch.device("cpu"))[0], label=_label(checkpoint, answer))
         moments = sampling.even_starts(MOMENTS, frames=1, stride=1, available=len(clip[0])).tolist()
         frames = [clip[:, moment].permute(1, 2, 0).numpy() for moment in moments]

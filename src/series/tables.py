@@ -20,8 +20,8 @@ def pooled(answers: Sequence[Answers], *, bootstrap: int, seed: int) -> dict[str
 
     from src.training import metrics
 
-    result, resampled = {}, {}
-    for number, side in enumerate(("train", "test")):
+    result, hits = {}, {}
+    for side in ("train", "test"):
         rows = [row for fold in answers for row in fold[side]]
         probabilities, labels = (
             np.array([row["probabilities"] for row in rows]),
@@ -30,11 +30,10 @@ def pooled(answers: Sequence[Answers], *, bootstrap: int, seed: int) -> dict[str
         groups = [row["group"] for row in rows]
         result[side] = metrics.summary(probabilities, labels, groups, bootstrap=bootstrap, seed=seed)
         result[side]["videos"] = len({row["video"] for row in rows})
-        hits = probabilities.argmax(1) == labels
-        resampled[side] = metrics.resampled_means(hits, groups, times=bootstrap, seed=seed + number)
+        hits[side] = (probabilities.argmax(1) == labels, groups)
     result["gap"] = result["train"]["top1"] - result["test"]["top1"]
-    low, high = np.quantile(resampled["train"] - resampled["test"], [0.025, 0.975])
-    return result | {"gap_low": float(low), "gap_high": float(high)}
+    low, high = metrics.gap_interval(hits["train"], hits["test"], times=bootstrap, seed=seed)
+    return result | {"gap_low": low, "gap_high": high}
 
 
 def difference(first: Sequence[Answers], second: Sequence[Answers], *, bootstrap: int, seed: int) -> dict[str, float]:
@@ -58,8 +57,8 @@ def difference(first: Sequence[Answers], second: Sequence[Answers], *, bootstrap
         raise ValueError("the two were tested on other videos")
     gains = np.array([shares[1][video] - shares[0][video] for video in groups])
     means = metrics.resampled_means(gains, list(groups.values()), times=bootstrap, seed=seed)
-    low, high = np.quantile(means, [0.025, 0.975])
-    return {"mean": float(gains.mean()), "low": float(low), "high": float(high)}
+    low, high = metrics.interval(means)
+    return {"mean": float(gains.mean()), "low": low, "high": high}
 
 
 def headline_table(nets: dict[str, dict[str, Any]], *, tested: str = "test") -> str:
