@@ -141,7 +141,9 @@ class Fit:
         ):
             for epoch in range(len(self.history), epochs):
                 if self._stands_still():
-                    bar.write(f"{self.title}no epoch after {best_epoch(self.history)} was better: train.early_stopping")
+                    if self.team.first:
+                        best = best_epoch(self.history)
+                        bar.write(f"{self.title}no epoch after {best} was better: train.early_stopping")
                     break
                 speed = self._train(epoch, bar, stop)
                 row = {
