@@ -149,19 +149,52 @@ def checkpoint(run: str, epoch: int | None = None) -> Path:
         raise UserError(f"{where} has no checkpoint of run {run} to give: {error}") from None
 
 
+def settings(run: str) -> dict[str, str]:
+    """A run's settings, `section.key`, as text; of an evaluation's own run also those of the training behind it.
+
+    Raises `UserError` if there is no such run.
+    """
+    client, experiment = configured()
+    found = find(client, experiment, run)
+    if found is None:
+        raise UserError(f"MLflow has no run {run}")
+    training = find(client, experiment, found.data.tags.get("trained in", ""))
+    own = {key: value for key, value in found.data.tags.items() if key.startswith("evaluate.")}
+    return (training.data.params if training else {}) | found.data.params | own
+
+
+def artifact(run: str, path: str) -> Path | None:
+    """One of a run's artifacts by its path, copied here if the store is elsewhere; None if the run has none such.
+
+    Raises `UserError` if there is no such run, or MLflow does not answer.
+    """
+    client, experiment = configured()
+    import mlflow
+    import requests
+
+    try:
+        found = find(client, experiment, run)
+        if found is None:
+            raise UserError(f"MLflow has no run {run}")
+        there = {each.path for each in client.list_artifacts(found.info.run_id, str(Path(path).parent))}
+        return Path(client.download_artifacts(found.info.run_id, path)) if path in there else None
+    except (mlflow.MlflowException, requests.RequestException, OSError) as error:
+        raise UserError(f"MLflow does not give {path} of run {run}: {error}") from None
+
+
 def prune(gigabytes: float, *, dry_run: bool) -> Iterator[str]:
     """Remove the checkpoints of the oldest runs until all take at most `gigabytes` (10⁹ bytes); yields what it did.
 
     Those of a run that is RUNNING, or that a registered model came from, stay.
     """
     client, experiment = configured()
-    runs = _pages(client.search_runs, [experiment], order_by=["attributes.start_time ASC"])
+    runs = pages(client.search_runs, [experiment], order_by=["attributes.start_time ASC"])
     sizes = {}
     for run in runs:
         found = client.list_artifacts(run.info.run_id, FOLDER)
         if found:
             sizes[run.info.run_id] = sum(each.file_size or 0 for each in found)
-    registered = {text for version in _pages(client.search_model_versions) for text in (version.run_id, version.source)}
+    registered = {text for version in pages(client.search_model_versions) for text in (version.run_id, version.source)}
     total = sum(sizes.values())
     yield f"{len(sizes)} runs have checkpoints, {total / 1e9:.3f} GB"
     for run in runs:
@@ -185,7 +218,7 @@ def prune(gigabytes: float, *, dry_run: bool) -> Iterator[str]:
     yield left if total <= gigabytes * 1e9 else f"{left}, more than {gigabytes:g}: the others are in use"
 
 
-def _pages(search, *arguments, **options) -> list:
+def pages(search, *arguments, **options) -> list:
     """All that a search finds, page after page."""
     found = search(*arguments, **options)
     everything = list(found)

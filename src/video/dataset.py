@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 
 import numpy as np
 import torch
@@ -81,9 +82,26 @@ class TestViews(Dataset):
     def __getitem__(self, index: int) -> Tensor:
         """`(views * crops, 3, T, size, size)` uint8."""
         video = self.videos[index]
-        clip = read(video, np.concatenate(self.sampling.views(self.views, video.frames)))
-        crops = spatial_crops(clip, size=self.size, crops=self.crops)
-        return crops.unflatten(1, (self.views, self.sampling.frames)).flatten(0, 1).transpose(1, 2).contiguous()
+        look = {key: getattr(self, key) for key in ("sampling", "size", "views", "crops")}
+        return views_of(partial(store.read, video.file), available=video.frames, **look)
+
+
+def views_of(
+    read: Callable[[list[int]], np.ndarray],
+    *,
+    available: int,
+    sampling: Sampling,
+    size: int,
+    views: int,
+    crops: int,
+) -> Tensor:
+    """All views of a video of `available` frames, as `(views * crops, 3, T, size, size)` uint8.
+
+    `read` gives the frames at some indices as `(T, H, W, 3)` uint8 RGB.
+    """
+    clip = torch.from_numpy(read(np.concatenate(sampling.views(views, available)).tolist())).permute(0, 3, 1, 2)
+    squares = spatial_crops(clip, size=size, crops=crops)
+    return squares.unflatten(1, (views, sampling.frames)).flatten(0, 1).transpose(1, 2).contiguous()
 
 
 def read(video: Video, indices: np.ndarray) -> Tensor:

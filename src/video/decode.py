@@ -6,6 +6,7 @@ sampled in seconds also from a phone video with a variable rate.
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +15,8 @@ import av
 import numpy as np
 from av.container.core import Flags
 from av.video.reformatter import Colorspace, Interpolation, VideoReformatter
+
+from src.command import UserError
 
 LONGEST_GAP = 10.0
 """Seconds that one frame may stay on screen; a longer jump is a broken timestamp and is bridged."""
@@ -67,6 +70,33 @@ def read_frames(path: Path, *, short_side: int, fps: float, source: Source | Non
             yield from _at_constant_rate(container.decode(stream), fps=fps, short_side=short_side, source=source)
     except av.FFmpegError as error:
         raise UnreadableVideoError(error.strerror or str(error)) from error
+
+
+def read_camera(camera: str, *, short_side: int, fps: float) -> Iterator[np.ndarray]:
+    """The same of a camera by its number, or of a stream by its address (rtsp://…), for as long as it sends.
+
+    Raises `UserError` if there is no such camera, or it breaks off.
+    """
+    numbered = camera.isdecimal()
+    address, form = (camera, None) if not numbered else _camera(int(camera))
+    try:
+        with av.open(address, format=form) as container:
+            if not container.streams.video:
+                raise UserError(f"--camera {camera}: no video in it")
+            stream = container.streams.video[0]
+            stream.codec_context.thread_count = 1
+            yield from _at_constant_rate(container.decode(stream), fps=fps, short_side=short_side, source=Source())
+    except av.FFmpegError as error:
+        there = sorted(map(str, Path("/dev").glob("video*"))) if numbered else []
+        hint = f"; there is {', '.join(there) or 'no /dev/video*'}" if numbered and form == "v4l2" else ""
+        raise UserError(f"--camera {camera}: {error.strerror or error}{hint}") from error
+    except UnreadableVideoError as error:
+        raise UserError(f"--camera {camera}: {error}") from None
+
+
+def _camera(number: int) -> tuple[str, str]:
+    """The address of a camera, and FFmpeg's name of what reads it."""
+    return (str(number), "avfoundation") if sys.platform == "darwin" else (f"/dev/video{number}", "v4l2")
 
 
 def _at_constant_rate(
