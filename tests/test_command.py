@@ -11,7 +11,8 @@ import pytest
 from src import command, paths
 from tests.bare_checkout import bare_checkout
 
-COMMANDS = ["download", "split", "extract_frames", "train", "evaluate", "params", "data_report", "export"]
+COMMANDS = ["download", "split", "extract_frames", "train", "evaluate", "params", "data_report"]
+COMMANDS += ["export", "predict", "compare"]
 HEAVY = ["torch", "mlflow", "numpy", "av", "matplotlib", "scipy", "pandas", "dvc", "optuna"]
 
 
