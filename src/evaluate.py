@@ -134,7 +134,7 @@ def write_report(
         videos,
         views,
         calibration=calibration,
-        net=f"{_net(checkpoint)}, crop {checkpoint.model['crop']}, {settings.views} clips × {settings.crops} squares",
+        net=f"{_net(checkpoint)}, crop {checkpoint.model['crop']}; {_look(settings)}",
         origin=f"Epoch {checkpoint.epoch}" + (f" of MLflow run {run}." if run else "."),
         classes=checkpoint.classes,
         fps=fps,
@@ -145,6 +145,11 @@ def write_report(
         looks=looks.looks(checkpoint, answers),
     )
     files.write_text(file, page)
+
+
+def _look(settings: Evaluate) -> str:
+    clips = "1 clip" if settings.views == 1 else f"{settings.views} clips"
+    return f"{clips} a video" + (f", {settings.crops} squares of each" if settings.crops > 1 else "")
 
 
 def _net(checkpoint: Checkpoint) -> str:

@@ -112,9 +112,9 @@ def load(model: str, params: Params) -> Predictor:
     checkpoint, calibration = trained.find(model)
     views, crops = params.evaluate.views, params.evaluate.crops
     if calibration and (calibration.views, calibration.crops) != (views, crops):
-        own = f"{calibration.views} views and {calibration.crops} crops"
+        own = f"views {calibration.views} and crops {calibration.crops}"
         print(
-            f"note: the model was calibrated with {own}, and looks so; evaluate says {views} and {crops}",
+            f"note: the model was calibrated with {own}, and looks so; evaluate has {views} and {crops}",
             file=sys.stderr,
         )
     return Predictor(checkpoint, calibration, views=views, crops=crops, device=params.runtime.device)
@@ -139,6 +139,8 @@ def main() -> None:
         parser.error("name videos, or a camera with --camera")
     if arguments.annotate and (arguments.camera or len(arguments.video) > 1 or not Path(arguments.video[0]).is_file()):
         parser.error("--annotate is for one video file")
+    if arguments.annotate and arguments.annotate.exists() and arguments.annotate.samefile(arguments.video[0]):
+        parser.error("--annotate would write over the video itself; name another file")
     params = command.settings_of(arguments)
     predictor = load(arguments.model, params)
     try:

@@ -114,7 +114,7 @@ def test_a_model_without_its_calibration_answers_and_says_so(tmp_path, capsys):
     loaded = predict.load(str(tmp_path / "model.pt"), params.Params())
     assert (loaded.look["views"], loaded.look["crops"]) == (2, 1)
     assert capsys.readouterr().err == (
-        "note: the model was calibrated with 2 views and 1 crops, and looks so; evaluate says 4 and 1\n"
+        "note: the model was calibrated with views 2 and crops 1, and looks so; evaluate has 4 and 1\n"
     )
     with pytest.raises(UserError, match=r"--model .*: a folder; name a file"):
         trained.find(str(tmp_path))
@@ -198,6 +198,26 @@ def test_a_stream_is_watched_part_after_part(tmp_path, predictor, capsys):
     assert [(part["start"], part["end"]) for part in parts[:3]] == [(0, 4), (2, 6), (4, 8)]
     with pytest.raises(UserError, match=r"--camera 99: .*; there is "):
         predict.watch(predictor, "99", params.Predict(), as_json=False)
+
+
+@pytest.mark.parametrize(
+    ("options", "reason"),
+    [
+        ([], "name videos, or a camera with --camera"),
+        (["a.mp4", "--camera", "0"], "name videos, or a camera with --camera"),
+        (["--camera", "0", "--annotate", "out.mp4"], "--annotate is for one video file"),
+        (["a.mp4", "a.mp4", "--annotate", "out.mp4"], "--annotate is for one video file"),
+        (["a.mp4", "--annotate", "a.mp4"], "--annotate would write over the video itself"),
+    ],
+)
+def test_what_makes_no_sense_is_refused_before_a_model_is_loaded(tmp_path, monkeypatch, capsys, options, reason):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "a.mp4").touch()
+    monkeypatch.setattr(sys, "argv", ["predict", *options])
+    with pytest.raises(SystemExit) as ended:
+        predict.main()
+    assert ended.value.code == 2
+    assert reason in capsys.readouterr().err
 
 
 # Memory
