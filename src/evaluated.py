@@ -9,6 +9,7 @@ REVISION             a git commit, branch or tag, or a `dvc exp`, whose results 
 from __future__ import annotations
 
 import re
+import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,7 +17,7 @@ from typing import Any
 
 import yaml
 
-from src import files, params, paths, tables
+from src import params, paths, tables
 from src.command import UserError
 
 COLUMNS = ["video", "group", "actual", "predicted"]
@@ -73,9 +74,10 @@ def _of_revision(name: str) -> Evaluated:
             f"{name}: no file, no run's id, and no revision whose results DVC has: {error}\n"
             "`dvc repro` there and commit, or `dvc pull`; mlflow:RUN names a run"
         ) from None
-    copy = paths.STATE / "compared.csv"
-    files.write_text(copy, table)
-    return Evaluated(name, _answers(copy), _settings(yaml.safe_load(settings)))
+    with tempfile.TemporaryDirectory() as folder:
+        copy = Path(folder) / TABLE
+        copy.write_text(table, encoding="utf-8")
+        return Evaluated(name, _answers(copy), _settings(yaml.safe_load(settings)))
 
 
 def _answers(file: Path) -> dict[str, dict[str, str]]:
