@@ -281,6 +281,7 @@ def test_nothing_is_flipped_where_that_is_forbidden(videos, tmp_path, monkeypatc
 
     monkeypatch.setattr(module, "train_epoch", look)
     augment = {"crop": "corner", "flip": 1.0, "jitter": 0.0, "grey": 0.0, "randaugment": 0, "erase": 0.0}
+    augment["speed"] = [1.0, 1.0]
     fit(videos, tmp_path, mirrored=mirrored, augment=augment).run()
     assert len(found) == 3 * 8
     assert set(found) == {(flipped, not flipped)}
