@@ -184,10 +184,10 @@ class Augment(Section):
     grey: Probability = 0.2
     randaugment: Annotated[int, Field(ge=0)] = 0
     magnitude: Annotated[int, Field(ge=0, le=30)] = 9
-    erase: Probability = 0.25
-    mixup: Annotated[float, Field(ge=0)] = 0.2
+    erase: Probability = 0.0
+    mixup: Annotated[float, Field(ge=0)] = 0.0
     cutmix: Annotated[float, Field(ge=0)] = 0.0
-    speed: Range = [0.8, 1.25]
+    speed: Range = [1.0, 1.0]
     strides: Annotated[list[Count], Field(min_length=1)] | None = None
 
     @model_validator(mode="after")

@@ -158,7 +158,7 @@ def test_what_yaml_takes_for_text_is_said_with_the_right_way_to_write_it(tmp_pat
             "augment.strides changes the stride, which model.sampling uniform has no use for: set it to null",
         ),
         (
-            {"model": {"sampling": "uniform"}},
+            {"model": {"sampling": "uniform"}, "augment": {"speed": [0.5, 2.0]}},
             "augment.speed changes the stride, which model.sampling uniform has no use for: set it to [1.0, 1.0]",
         ),
         ({"train": {"nesterov": True}}, "train.nesterov is for train.optimizer sgd with train.momentum above 0"),
