@@ -66,14 +66,6 @@ def ablation(study: Study, checkout: Path, *options: str) -> list[str]:
     return [*recipes, *study.folds, "--seeds", str(study.seeds), *fixed, *options]
 
 
-def start_from_another(checkout: Path, other: Path) -> None:
-    """Train on the embedded data, whose network `warm` starts from; what is there is not trained again."""
-    target = checkout / "other.pt"
-    if not target.exists():
-        run(other, "src.train", "--set", "runtime.workers=0", env=os.environ | {"OMP_NUM_THREADS": "1"})
-        shutil.copy(other / "artifacts" / "model.pt", target)
-
-
 def results(study: Study, checkout: Path) -> dict[str, list[dict[str, Any]]]:
     """For each arm its runs as `src.ablation --plan` has them, with `answers` read in, or None where there are none."""
     planned = run(checkout, "src.ablation", *ablation(study, checkout, "--plan"), stdout=subprocess.PIPE)
@@ -97,17 +89,11 @@ def main() -> None:
     folder = arguments.folder.resolve()
     folder.mkdir(parents=True, exist_ok=True)
     videos = {"ucf101": arguments.ucf101, "weizmann": arguments.weizmann}
-    checkouts: dict[str, Path] = {}
-    for study in STUDIES:
-        for name in study.needs:
-            if name not in checkouts:
-                checkouts[name] = lay_out(DATASETS[name], folder, videos)
+    checkouts = {name: lay_out(dataset, folder, videos) for name, dataset in DATASETS.items()}
     chosen = [study for study in STUDIES if not arguments.study or study.name in arguments.study]
     for study in [] if arguments.write else chosen:
         print(f"\n== {study.name}: {study.title}", file=sys.stderr, flush=True)
         checkout = checkouts[study.dataset]
-        if "synthetic" in study.needs and study.dataset != "synthetic":
-            start_from_another(checkout, checkouts["synthetic"])
         run(checkout, "src.ablation", *ablation(study, checkout, "--jobs", str(arguments.jobs)))
     everything = {study.name: results(study, checkouts[study.dataset]) for study in STUDIES}
     classes = {name: (checkout / "data/splits/classes.txt").read_text().split() for name, checkout in checkouts.items()}

@@ -32,7 +32,6 @@ def write(everything: dict[str, dict[str, Runs]], *, classes: dict[str, list[str
         "weizmann": other(everything["weizmann"], classes["weizmann"]),
         "synthetic": other(everything["synthetic"], classes["synthetic"]),
         "parts": beside_plain(everything["parts"]),
-        "warm-start": beside_plain(everything["warm-start"]),
     }
     text = TEMPLATE.read_text()
     for name, found in tables_of.items():
@@ -166,7 +165,7 @@ def beside_plain(arms: dict[str, Runs]) -> str:
     """Each arm on validation clips, and what it has more than `plain`."""
     plain, rows = finished(arms["plain"]), []
     for name, runs in arms.items():
-        answers, what = finished(runs), PARTS[name][0] if name in PARTS else "the backbone of another network"
+        answers, what = finished(runs), PARTS[name][0]
         if answers is None:
             done = sum(run["answers"] is not None for run in runs)
             rows.append([name, what, f"unfinished: {done} of {len(runs)} runs", "", "", ""])

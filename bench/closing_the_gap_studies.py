@@ -25,21 +25,16 @@ class Dataset:
 class Study:
     """Arms, each with its settings over the dataset's, on the same folds, so many `seeds` of each.
 
-    `needs` are the datasets that have to be there, the study's own first. With `--validation` in `folds`, test videos
-    are left alone.
+    With `--validation` in `folds`, test videos are left alone.
     """
 
     name: str
     title: str
-    needs: tuple[str, ...]
+    dataset: str
     arms: dict[str, Settings]
     folds: tuple[str, ...]
     seeds: int = 1
     settings: tuple[str, ...] = field(default=("runtime.workers=0",))
-
-    @property
-    def dataset(self) -> str:
-        return self.needs[0]
 
 
 DATASETS = {
@@ -121,9 +116,6 @@ PARTS: dict[str, tuple[str, Settings]] = {
 }
 """Each with what it adds to `plain`."""
 
-WARM = {"plain": plain(), "warm-start": plain(model={"weights": "other.pt"})}
-"""From scratch, and from a network that was trained on the embedded data."""
-
 OURS: Settings = {}
 """params.yaml with the dataset's recipe: nothing to lay over it."""
 
@@ -133,7 +125,7 @@ STUDIES = (
     Study(
         "parts",
         "single parts, by validation accuracy",
-        needs=("ucf101",),
+        dataset="ucf101",
         arms={name: settings for name, (_, settings) in PARTS.items()},
         folds=FIRST_FOLD,
         seeds=3,
@@ -141,7 +133,7 @@ STUDIES = (
     Study(
         "ucf101",
         "the claim",
-        needs=("ucf101",),
+        dataset="ucf101",
         arms={"ours": OURS, "baseline-2019": baseline(epochs=120)},
         folds=("--folds", "5"),
         seeds=3,
@@ -149,23 +141,15 @@ STUDIES = (
     Study(
         "synthetic",
         "the split of the embedded data",
-        needs=("synthetic",),
+        dataset="synthetic",
         arms={"ours": OURS, "baseline-2019": baseline(epochs=100)},
         folds=(),
     ),
     Study(
         "weizmann",
         "each actor left out",
-        needs=("weizmann",),
+        dataset="weizmann",
         arms={"ours": OURS, "baseline-2019": baseline(epochs=80)},
         folds=("--leave-one-group-out",),
-    ),
-    Study(
-        "warm-start",
-        "with and without a warm start",
-        needs=("ucf101", "synthetic"),
-        arms=WARM,
-        folds=FIRST_FOLD,
-        seeds=3,
     ),
 )

@@ -78,7 +78,7 @@ def test_what_is_not_finished_says_how_far_it_is_and_claims_nothing():
 
 
 def test_parts_are_compared_with_plain():
-    rows = cells(page.beside_plain({"plain": runs(4), "mixup": runs(5), "warm-start": runs(4)}))
+    rows = cells(page.beside_plain({"plain": runs(4), "mixup": runs(5), "ema": runs(4)}))
     assert rows[2][:4] == ["plain", PARTS["plain"][0], "100.0%", "40.0%"]
     assert rows[3][-1].startswith("+10.0 points (+0.0 – ")
     assert rows[4][-1] == "+0.0 points (+0.0 – +0.0)"
