@@ -143,7 +143,7 @@ def test_folds_and_seeds_are_done_two_at_a_time_and_one_by_one_to_the_same_end(o
     assert 1 <= len(done) < 4  # the third has only begun
 
     with checkout.start("python", "-m", "src.ablation", *series, "--jobs", "2") as second:
-        wait_for(lambda: len(trainings_of(second)) == 2)
+        wait_for(lambda: trainings_of(second))
         trainings = trainings_of(second)
         second.kill()
     psutil.wait_procs(trainings)  # they end by themselves, or the next series would find their states locked
@@ -165,8 +165,10 @@ def test_folds_and_seeds_are_done_two_at_a_time_and_one_by_one_to_the_same_end(o
     found = client.search_runs([experiment.experiment_id for experiment in client.search_experiments()])
     parents = [run.info.run_id for run in found if run.data.tags.get("runs") == "4"]
     nested = [run for run in found if run.data.tags.get("mlflow.parentRunId") in parents]
-    assert len(nested) == 8
-    assert {run.info.status for run in nested} == {"FINISHED"}
+    # One that is stopped before it has noted which run is its own leaves that KILLED, and takes another.
+    assert {run.info.status for run in nested} <= {"FINISHED", "KILLED"}
+    whole = [(run.data.tags["fold"], run.data.params["train.seed"]) for run in nested if run.info.status == "FINISHED"]
+    assert sorted(whole) == sorted([(fold, seed) for fold in ("fold-1", "fold-2") for seed in "01"] * 2)
 
 
 def test_to_choose_settings_validation_videos_are_answered_and_no_test_video(own: Checkout):

@@ -73,5 +73,6 @@ def follow_the_series() -> None:
 
 
 def _stop_at_the_end_of_input() -> None:
-    sys.stdin.read()
+    while os.read(sys.stdin.fileno(), 1):  # not through a buffer, whose lock Python wants when it ends
+        pass
     os.kill(os.getpid(), signal.SIGINT)
