@@ -103,7 +103,8 @@ def carry_out(run: Run, *, parent: str | None = None) -> None:
             answers = _answers(run, trained.best) | {"history": trained.history}
             named = {"train": "train", "test": run.tested}
             recorder.results({f"{name}.top1": top1(answers[side]) for side, name in named.items()})
-        files.write_text(run.file, json.dumps(answers))
+            # Before MLflow is waited for: Ctrl-C meanwhile would have it all recorded once more.
+            files.write_text(run.file, json.dumps(answers))
         state.discard()
 
 
