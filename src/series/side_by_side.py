@@ -61,7 +61,7 @@ def _in_a_process(run: Run, jobs: int, parent: str | None, children: list[subpro
         )
         children.append(child)
         child.wait()
-    if child.returncode:
+    if child.returncode and not run.done:
         lines = [line for line in log.read_text().splitlines() if line.strip()]
         raise UserError(f"{run.recipe}, {run.name}, seed {run.seed}: {lines[-1] if lines else 'failed'}\nsee {log}")
     log.unlink()
