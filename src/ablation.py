@@ -21,10 +21,10 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from src import command, files, paths, tables
+from src import children, command, files, paths, tables
 from src.series import folds as dividing
-from src.series.runs import Answers, Run, top1
-from src.series.side_by_side import carry_out, carry_out_all, follow_the_series
+from src.series.runs import Answers, Run, carry_out, top1
+from src.series.side_by_side import carry_out_all
 from src.series.tables import class_table, difference, fold_table, headline_table, mean_and_deviation, pooled
 
 if TYPE_CHECKING:
@@ -46,7 +46,7 @@ def carry_out_recipe(runs: list[Run], *, jobs: int) -> None:
     if finished.exists() and all(run.done for run in runs):
         return
     tags = {"recipe": recipe, "folds": str(len({run.name for run in runs})), "runs": str(len(runs))}
-    settings = runs[0].params.in_force(exclude={"split", "predict", "runtime"})
+    settings = runs[0].params.in_force(exclude={"split", "tune", "predict", "runtime"})
     title = f"{recipe}, {len(runs)} runs"
     with locked(paths.STATE / "ablation" / key) as state:
         with recording(spool=state.spool, settings=settings, tags=tags, name=title) as recorder:
@@ -141,7 +141,7 @@ def plan(run: Run) -> dict[str, Any]:
         "fold": run.name,
         "seed": run.seed,
         "videos": {side: len(videos) for side, videos in run.fold.items()},
-        "settings": run.params.in_force(exclude={"predict", "runtime"}),
+        "settings": run.params.in_force(exclude={"tune", "predict", "runtime"}),
         "answers": str(run.file) if run.done else None,
     }
 
@@ -183,7 +183,7 @@ def main() -> None:
         runs = runs_of(recipe, arguments, base, classes=classes, folds=folds)
         nets[runs[0].recipe] = runs
     if arguments.only:
-        follow_the_series()
+        children.end_with_parent()
         recipe, fold, seed = arguments.only
         (run,) = [run for run in nets[recipe] if (run.name, str(run.seed)) == (fold, seed)]
         carry_out(run, parent=arguments.parent)

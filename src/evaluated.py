@@ -22,7 +22,7 @@ from src.command import UserError
 
 COLUMNS = ["video", "group", "actual", "predicted"]
 TABLE = "predictions.csv"
-IDLE = ("runtime.", "predict.")
+IDLE = ("runtime.", "predict.", "tune.")
 """Settings that no evaluation depends on."""
 
 

@@ -17,7 +17,15 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    ValidationError,
+    field_validator,
+    model_serializer,
+    model_validator,
+)
 
 from src import command, files, paths
 from src.model.variants import PUBLISHED, VARIANTS
@@ -266,6 +274,56 @@ class Pretrain(Section):
     windows: Count = 2
 
 
+class Axis(Section):
+    """What `tune.space` says of a setting: `low` to `high`, if `log` on a logarithmic scale, or one of `choices`."""
+
+    low: float | int | None = None
+    high: float | int | None = None
+    log: bool = False
+    choices: Annotated[list[Any], Field(min_length=2)] | None = None
+
+    @model_validator(mode="after")
+    def _a_range_or_choices(self) -> Axis:
+        ends = (self.low, self.high)
+        if self.choices is not None and (self.log or ends != (None, None)):
+            raise ValueError("choices, or low and high, not both")
+        if self.choices is None and (None in ends or self.low >= self.high):
+            raise ValueError("expected {low: …, high: …}, low < high, or {choices: […]}")
+        if self.log and self.low <= 0:
+            raise ValueError("a logarithmic scale needs low above 0")
+        return self
+
+    @model_serializer
+    def _as_written(self) -> dict[str, Any]:
+        """Without what it does not say."""
+        given = {"low": self.low, "high": self.high, "log": self.log or None, "choices": self.choices}
+        return {key: value for key, value in given.items() if value is not None}
+
+
+SPACE = {
+    "train.lr": Axis(low=5.0e-4, high=1.0e-2, log=True),
+    "train.weight_decay": Axis(low=5.0e-3, high=0.3, log=True),
+    "train.label_smoothing": Axis(low=0.0, high=0.2),
+    "model.dropout": Axis(low=0.0, high=0.6),
+    "model.drop_path": Axis(low=0.0, high=0.3),
+    "augment.scale": Axis(choices=[[0.2, 1.0], [0.4, 1.0], [0.7, 1.0]]),
+    "augment.jitter": Axis(low=0.0, high=0.8),
+    "augment.randaugment": Axis(low=0, high=2),
+    "augment.erase": Axis(low=0.0, high=0.5),
+    "augment.mixup": Axis(choices=[0.0, 0.2, 0.8]),
+    "augment.cutmix": Axis(choices=[0.0, 1.0]),
+}
+
+
+class Tune(Section):
+    space: Annotated[dict[str, Axis], Field(min_length=1)] = SPACE
+    penalty: Annotated[float, Field(ge=0)] = 0.5
+    tolerance: Share = 0.1
+    finalists: Count = 2
+    seeds: Annotated[int, Field(ge=2)] = 3
+    seed: Annotated[int, Field(ge=0)] = 0
+
+
 class Evaluate(Section):
     views: Count = 4
     crops: Literal[1, 3] = 1
@@ -312,6 +370,7 @@ class Params(Section):
     augment: Augment = Augment()
     train: Train = Train()
     pretrain: Pretrain = Pretrain()
+    tune: Tune = Tune()
     evaluate: Evaluate = Evaluate()
     predict: Predict = Predict()
     runtime: Runtime = Runtime()
@@ -507,7 +566,7 @@ def _explain(error: dict[str, Any]) -> str:
     key, given = ".".join(keys[:2]), error["input"]
     message = error["msg"].removeprefix("Value error, ")
     if error["type"] == "value_error":
-        return message
+        return ": ".join([key, *keys[2:], message]) if len(keys) > 2 else message
     if error["type"] == "extra_forbidden":
         siblings = Params.model_fields if len(keys) == 1 else Params.model_fields[keys[0]].annotation.model_fields
         near = difflib.get_close_matches(keys[-1], siblings, n=1)

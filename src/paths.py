@@ -39,9 +39,12 @@ EVALUATION = ARTIFACTS / "evaluation"
 REPORT = ARTIFACTS / "report.html"
 DATA_REPORT = ARTIFACTS / "data_report.html"
 PREVIEW = ARTIFACTS / "preview.html"
+TUNE = ARTIFACTS / "tune.html"
+TUNE_FIGURES = ARTIFACTS / "tune"
 
 ABLATION = MAIN / "artifacts" / "ablation"
 
 STATE = MAIN / ".state"
 MLFLOW_DB = MAIN / "mlflow.db"
+OPTUNA_DB = MAIN / "optuna.db"
 MLFLOW_ARTIFACTS = MAIN / "mlruns"

@@ -79,7 +79,7 @@ class Delivery:
                 self.run_id, self.deleted = known, True
                 return
             known, self.sent = None, dict.fromkeys(self.sent, 0)  # deleted meanwhile: all points make a new run
-            (self.spool.folder / "refused.jsonl").unlink(missing_ok=True)
+            self.spool.refused.unlink(missing_ok=True)
         run = self.client.get_run(known) if known else self._training_run() or self._own()
         self.attached = run.data.tags.get("spool") != self.spool.name
         self.spool.run_id = self.run_id = run.info.run_id
@@ -311,7 +311,7 @@ class Delivery:
 
     def _refuse(self, what: Record, error: Exception) -> None:
         """Put aside what MLflow will never take. Said for the first of a kind."""
-        path = self.spool.folder / "refused.jsonl"
+        path = self.spool.refused
         text = reason(error)
         if isinstance(error, DeletedError) or self.deleted:
             text = f"run {self.run_id} has been deleted"

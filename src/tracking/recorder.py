@@ -17,7 +17,7 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -76,6 +76,10 @@ class Recorder:
             self._append({"kind": "file", "file": self._spool.add_file(path), "folder": folder})
         self.points(values, step=0)
 
+    def tags(self, values: Mapping[str, str]) -> None:
+        """Record what becomes of the run."""
+        self._append({"kind": "tags", "tags": dict(values), "time": now()})
+
     def checkpoint(self, write: Callable[[Path], None], *, epoch: int, best: int) -> None:
         """Keep a checkpoint: `write` writes it to the path that it is given.
 
@@ -127,6 +131,7 @@ def recording(
     parent: str | None = None,
     checkpoints: float = 0.0,
     wait: float = 30.0,
+    sender: bool = True,
 ) -> Iterator[Recorder]:
     """Record a new run, or go on with `spool`'s, for as long as the context lasts; within another one, nested.
 
@@ -134,7 +139,8 @@ def recording(
 
     It ends FINISHED, FAILED, or KILLED after Ctrl-C; the sender marks it KILLED if this process dies without a word.
     `settings` are logged as `section.key`. `checkpoints`: the GB (10⁹ bytes) that the run's may take in MLflow; 0:
-    none. `wait`: for how many seconds without progress the sender is waited for in the end.
+    none. `wait`: for how many seconds without progress the sender is waited for in the end. Without a `sender` of its
+    own, nothing is waited for: the courier of the run that it is nested in sends it, see courier.py.
     """
     tags = {**tags, **origin.tags()}
     params = {f"{section}.{key}": str(value) for section, keys in settings.items() for key, value in keys.items()}
@@ -143,7 +149,8 @@ def recording(
     known = _go_on(spool, run) if spool else None
     if known:
         known.records.append({"kind": "resume", "tags": tags, "time": now()})
-    with _sending(known or Spool.create(run), checkpoints=checkpoints, wait=wait) as recorder:
+    sent = _sending(known or Spool.create(run), checkpoints=checkpoints, wait=wait if sender else None)
+    with sent as recorder:
         yield recorder
 
 
@@ -205,15 +212,14 @@ def _go_on(name: str, run: Record) -> Spool | None:
 
 
 @contextmanager
-def _sending(spool: Spool, *, checkpoints: float = 0.0, wait: float) -> Iterator[Recorder]:
-    """Record into `spool` while a process at its side sends; then wait for it."""
-    _look_after_others(spool)
+def _sending(spool: Spool, *, checkpoints: float = 0.0, wait: float | None) -> Iterator[Recorder]:
+    """Record into `spool` while a process at its side sends; then wait for it. Neither, if `wait` is None."""
     recorder = Recorder(spool, checkpoints=checkpoints)
-    (spool.folder / "progress").unlink(missing_ok=True)
-    command = [sys.executable, "-m", "src.tracking.sender", spool.name]
-    # A session of its own: Ctrl-C is for the training alone.
-    streams = {"stdin": subprocess.DEVNULL, "stdout": subprocess.DEVNULL}
-    sender = subprocess.Popen(command, cwd=paths.ROOT, start_new_session=True, **streams)
+    sender = None
+    if wait is not None:
+        _look_after_others(spool)
+        (spool.folder / "progress").unlink(missing_ok=True)
+        sender = start_beside("src.tracking.sender", spool.name)
     _open.append(recorder)
     status = "FAILED"
     try:
@@ -227,15 +233,23 @@ def _sending(spool: Spool, *, checkpoints: float = 0.0, wait: float) -> Iterator
         spool.records.append({"kind": "end", "status": status, "time": now()})
         spool.records.close()
         try:
-            _wait_for(sender, spool, seconds=float(os.environ.get("SPOOL_WAIT", wait)))
+            if sender:
+                _wait_for(sender, spool, seconds=float(os.environ.get("SPOOL_WAIT", wait)))
         finally:
-            _stop(sender)
-            recorder._run_id = spool.run_id
-            if spool.done():
-                spool.remove()
-            elif spool.waits():
-                print(left_over(spool), file=sys.stderr)
+            if sender:
+                stop(sender)
+                recorder._run_id = spool.run_id
+                if spool.done():
+                    spool.remove()
+                elif spool.waits():
+                    print(left_over(spool), file=sys.stderr)
             spool.trainer.release()
+
+
+def start_beside(module: str, name: str) -> subprocess.Popen:
+    """A process that sends, in a session of its own: Ctrl-C is for the training alone."""
+    streams = {"stdin": subprocess.DEVNULL, "stdout": subprocess.DEVNULL}
+    return subprocess.Popen([sys.executable, "-m", module, name], cwd=paths.ROOT, start_new_session=True, **streams)
 
 
 def _wait_for(sender: subprocess.Popen, spool: Spool, *, seconds: float) -> None:
@@ -256,7 +270,24 @@ def _wait_for(sender: subprocess.Popen, spool: Spool, *, seconds: float) -> None
         time.sleep(0.05)
 
 
-def _stop(sender: subprocess.Popen) -> None:
+def settle(names: Collection[str], *, seconds: float = 30.0) -> None:
+    """Wait until a courier has sent what it can of the spools `names`; for `seconds` without any progress."""
+    moved, before = time.monotonic(), None
+    while waiting := [each for each in map(Spool, names) if each.exists() and not _left(each)]:
+        sent = [each.sent() for each in waiting]
+        if sent != before:
+            before, moved = sent, time.monotonic()
+        if time.monotonic() - moved > float(os.environ.get("SPOOL_WAIT", seconds)) + STARTING:
+            return
+        time.sleep(0.2)
+
+
+def _left(each: Spool) -> bool:
+    """Whether it is kept for good: what MLflow will never take lies in it."""
+    return each.refused.exists() and not each.waits()
+
+
+def stop(sender: subprocess.Popen) -> None:
     """End it, whatever it does: what it was about to send is kept."""
     sender.terminate()
     try:

@@ -8,7 +8,7 @@ run_id          MLflow's name of the run, once it has one
 refused.jsonl   what MLflow will never take, and why
 trainer, sender locks: who holds one lives
 
-A record is a `run` (first, once), `resume`, `points`, `file`, `checkpoint` or `end`.
+A record is a `run` (first, once), `resume`, `tags`, `points`, `file`, `checkpoint` or `end`.
 """
 
 from __future__ import annotations
@@ -106,6 +106,7 @@ class Spool:
     def _place(self, folder: Path) -> None:
         self.folder = folder
         self.records, self.system = Log(folder / "records.jsonl"), Log(folder / "system.jsonl")
+        self.refused = folder / "refused.jsonl"
         self.trainer, self.sender = Lock(folder / "trainer"), Lock(folder / "sender")
 
     @classmethod
@@ -124,7 +125,7 @@ class Spool:
         hidden.rename(final)
         for part in (spool.records, spool.system, spool.trainer, spool.sender):
             part.path = final / part.path.name
-        spool.folder = final
+        spool.folder, spool.refused = final, final / spool.refused.name
         return spool
 
     def exists(self) -> bool:
@@ -219,7 +220,7 @@ class Spool:
 
     def done(self) -> bool:
         """Whether nothing of it is needed any more: it ended well, and MLflow has, and took, everything."""
-        if self.waits() or not self.ended() or (self.folder / "refused.jsonl").exists():
+        if self.waits() or not self.ended() or self.refused.exists():
             return False
         *_, (_, last) = self.records.read()
         return last["status"] == "FINISHED" or bool(self.run["evaluates"])  # no evaluation is gone on with

@@ -47,6 +47,7 @@ def configured() -> tuple[MlflowClient, str]:
 def connect(uri: str | None, experiment: str) -> tuple[MlflowClient, str]:
     """MLflow's client for a tracking server (None: the store here), and the id of its experiment, made if need be."""
     os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+    os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
     import mlflow
 
     logging.getLogger("mlflow").setLevel(logging.CRITICAL)  # what fails is raised too, and said once

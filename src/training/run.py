@@ -67,11 +67,12 @@ def identify(
         sections.append(params.pretrain.model_dump())
     start = {"weights": weights.source, "weights.sha256": weights.sha256} if weights else {}
     mirrored = mirrored_labels(classes, params.dataset.mirror)
-    key = [sections, mirrored, classes, data, _version(), weights and weights.sha256]
+    key = [sections, mirrored, classes, data, version(), weights and weights.sha256]
     return {"dataset.sha256": data, "state": fingerprint(key)} | start
 
 
-def _version() -> list[str]:
+def version() -> list[str]:
+    """Of the code and libraries that decide what a training comes to."""
     sources = [path for part in ("model", "training", "video") for path in (paths.ROOT / "src" / part).glob("*.py")]
     digest = hashlib.sha256(b"".join(path.read_bytes() for path in sorted(sources))).hexdigest()
     return [digest, *(metadata.version(name) for name in ("torch", "torchvision", "numpy", "simplejpeg"))]
@@ -87,10 +88,12 @@ def train_network(
     recorder: Recorder | None,
     team: Team = ALONE,
     weights: Weights | None = None,
+    watch: Observer | None = None,
 ) -> Trained | None:
-    """Pre-train and train as `params` says, and wrap the best network up; None but in a job's first process.
+    """Pre-train and train as `params` says, and wrap the network of the epoch that is kept; None but in a job's first
+    process.
 
-    `state` and `recorder` are the first process's.
+    `state`, `recorder` and `watch`, who is told of the training's epochs after `recorder`, are the first process's.
     """
     model = params.model.network()
 
@@ -110,6 +113,8 @@ def train_network(
             recorder.points(more, step=len(history))
             now = checkpoint(weights, len(history))
             recorder.checkpoint(now.save, epoch=now.epoch, best=kept)
+            if watch:
+                watch.epoch(history, more, weights, kept=kept)
 
     class ToldOfPretraining(Observer):
         def epoch(

@@ -1,0 +1,142 @@
+"""A search from its start to its recipe: workers, the finalists, the page, and on request the test."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Collection
+from datetime import datetime
+from pathlib import Path
+
+import optuna
+import torch
+
+from src import children, paths
+from src.command import UserError
+from src.search import finals, outcome, space, study
+from src.search.progress import Progress
+from src.search.study import slots
+from src.search.worker import BEGUN, Search
+from src.tracking.courier import courier
+from src.tracking.recorder import recording
+from src.training.state import locked
+
+LOOK = 0.5
+"""Seconds from one look at the trials to the next."""
+
+RESTARTS = 20
+"""Workers that are started again after they were killed, before the search gives up."""
+
+
+def conduct(search: Search, arguments: argparse.Namespace) -> None:
+    """All of it. Raises `UserError` where trials fail for the same reason again and again, or none is complete."""
+    name, total = search.study.study_name, arguments.trials
+    _introduce(search, total)
+    settings = search.base.in_force(exclude={"evaluate", "predict", "runtime"})
+    tags = {"study": name, "trials": str(total)}
+    with locked(paths.STATE / "tune" / name) as state:
+        run_name = f"tune {name.removeprefix('tune-')}"
+        with recording(settings=settings, tags=tags, name=run_name, spool=state.spool) as recorder:
+            state.spool = recorder.spool
+            for each in (search.study, search.finals):
+                each.set_user_attr(BEGUN, datetime.now().isoformat())
+            began = time.time()
+            workers = Workers(search, arguments, parent=recorder.spool)
+            with courier(recorder.spool):
+                workers.run("search", search.study, range(total))
+                planned = finals.plan(search, total)
+                if len(planned) == search.base.tune.seeds:
+                    raise UserError("no trial but params.yaml itself has come to its end: see why above; more --trials")
+                workers.run("finals", search.finals, planned)
+                print("waiting for MLflow", file=sys.stderr)
+            outcome.report(search, arguments, recorder, seconds=time.time() - began, workers=workers.count)
+        state.discard()
+
+
+def _introduce(search: Search, total: int) -> None:
+    there = slots(search.study, range(total))
+    known = f"going on after {len(there.done)}" if there.done else "a new one"
+    print(f"{search.study.study_name}: {total} trials, {known}", file=sys.stderr)
+    for line in space.widened(search.base, search.space):
+        print(f"note: tune.space: {line}", file=sys.stderr)
+    if not there.done:
+        for line in study.others(search.storage, search.study):
+            print(f"note: there is {line}", file=sys.stderr)
+
+
+class Workers:
+    """The processes that carry out trials on this machine, and what is printed while they do."""
+
+    def __init__(self, search: Search, arguments: argparse.Namespace, *, parent: str):
+        self.search, self.parent = search, parent
+        self.gpus = torch.cuda.device_count() if search.base.runtime.device == "auto" else 0
+        cores = os.cpu_count() or 1
+        self.count = arguments.workers or self.gpus or min(4, cores)
+        self.threads = max(1, cores // self.count)
+        self.children: dict[int, subprocess.Popen] = {}
+
+    def run(self, stage: str, of: optuna.Study, wanted: Collection[int]) -> None:
+        """Carry out the trials of a stage that are not done. Ctrl-C ends every worker, which keeps what it has."""
+        if len(slots(of, wanted).done) == len(wanted):
+            return
+        title = {"search": "search", "finals": "again, with other seeds"}[stage]
+        progress = Progress(title, slots(of, wanted), total=len(wanted))
+        since = datetime.fromisoformat(of.user_attrs[BEGUN])
+        try:
+            for number in range(min(self.count, len(wanted))):
+                self._start(stage, number)
+            self._follow(stage, lambda: progress.update(slots(of, wanted)))
+        finally:
+            self._stop()
+            progress.close()
+        if reason := study.stuck(slots(of, wanted).done, since=since):
+            raise UserError(
+                f"{study.IN_A_ROW} trials in a row have failed: {reason}\n"
+                "mend it, or take the setting out of tune.space; the same command goes on from here"
+            )
+
+    def _start(self, stage: str, number: int) -> None:
+        own = [
+            "--work",
+            stage,
+            "--parent",
+            self.parent,
+            *(["--set", "runtime.workers=0"] if self.threads == 1 and not self.gpus else []),
+        ]
+        env = {"CUDA_VISIBLE_DEVICES": str(number % self.gpus)} if self.gpus > 1 else {}
+        command = [*sys.argv[1:], *own]
+        self.children[number] = children.start(
+            "src.tune", command, log=self._log(stage, number), threads=self.threads, env=env
+        )
+
+    def _log(self, stage: str, number: int) -> Path:
+        return paths.STATE / "tune" / self.search.study.study_name / f"{stage}-worker-{number + 1}.log"
+
+    def _follow(self, stage: str, look: Callable[[], None]) -> None:
+        """Until every worker has ended; one that was killed is started again, since its trial is to be taken over."""
+        restarts = 0
+        while self.children:
+            time.sleep(LOOK)
+            look()
+            for number, child in list(self.children.items()):
+                if child.poll() is None:
+                    continue
+                del self.children[number]
+                if child.returncode < 0 and restarts < RESTARTS:
+                    restarts += 1
+                    print(f"worker {number + 1} was killed (signal {-child.returncode}): another one", file=sys.stderr)
+                    self._start(stage, number)
+                elif child.returncode:
+                    log = self._log(stage, number)
+                    raise UserError(f"worker {number + 1}: {children.last_words(log)}\nsee {log}")
+        look()
+
+    def _stop(self) -> None:
+        for child in self.children.values():
+            child.stdin.close()
+        for child in self.children.values():
+            child.wait()
+        self.children.clear()

@@ -1,0 +1,134 @@
+"""A search that is over → which settings are best and by how much, recipes/tuned.yaml and artifacts/tune.html."""
+
+from __future__ import annotations
+
+import argparse
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import yaml
+
+from src import files, paths
+from src.search import finals
+from src.search.finals import Difference, Finalist
+from src.search.study import slots
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from src.search.worker import Search
+    from src.tracking.recorder import Recorder
+    from src.video.manifest import Video
+
+
+@dataclass(frozen=True)
+class Test:
+    """Hits `(seeds, videos)` of the winner and of params.yaml on test videos, and by how much they differ."""
+
+    __test__ = False  # not a test class, though pytest would think so by its name
+
+    winner: np.ndarray
+    own: np.ndarray
+    difference: Difference
+    videos: int
+    listed: int
+
+
+def report(search: Search, arguments: argparse.Namespace, recorder: Recorder, *, seconds: float, workers: int) -> None:
+    """Print and write all of it, also to the run of `recorder`."""
+    from src.search import page
+
+    planned = finals.plan(search, arguments.trials)
+    ranking = finals.finalists(search, planned)
+    winner, own = ranking[0], next(each for each in ranking if each.slot == 0)
+    better = _difference(own, winner, search, search.data.val, side="val")
+    test = _tested(search, winner, own) if arguments.confirm else None
+    recipe = write_recipe(search, winner)
+    lines, tested = _lines(ranking, better, search), _test_lines(winner, test) if test else []
+    print("\n".join(["", *lines, *([""] if tested else []), *tested]))
+    print(f"\n{os.path.relpath(recipe)}: python -m src.params apply … {recipe.stem}")
+    there = slots(search.study, range(arguments.trials))
+    spent = page.time_spent(there, ranking, seconds=seconds, workers=workers)
+    verdicts = {
+        "conclusion": lines[-1],
+        "better": verdict(better, videos="validation") if winner.slot else None,
+        "test": tested,
+        "name": name,
+        "whole": sum(spent.values()),
+    }
+    pictures = page.write(search, there, ranking, verdicts=verdicts, spent=spent)
+    print(f"{os.path.relpath(paths.TUNE)}: what helped, how the search went, and where the time went")
+    numbers = {f"winner.{key}": winner.mean(key) for key in ("score", "val", "gap")}
+    numbers |= {f"params.{key}": own.mean(key) for key in ("score", "val", "gap")}
+    if test:
+        numbers |= {"winner.test": float(test.winner.mean()), "params.test": float(test.own.mean())}
+    recorder.results(numbers, [paths.TUNE, recipe, *pictures], folder="tune")
+
+
+def _difference(a: Finalist, b: Finalist, search: Search, videos: Sequence[Video], *, side: str) -> Difference:
+    how = search.base.evaluate
+    return finals.difference(a.hits(side), b.hits(side), videos, bootstrap=how.bootstrap, seed=how.seed)
+
+
+def _tested(search: Search, winner: Finalist, own: Finalist) -> Test:
+    """Once all is decided, and not before."""
+    from src.video import manifest
+
+    listing, how = paths.SPLITS / "test.csv", search.base.evaluate
+    videos, listed = manifest.videos(listing, frames=paths.FRAMES, classes=search.data.classes)
+    first = finals.answer_test(winner, search, videos)
+    second = first if winner.slot == own.slot else finals.answer_test(own, search, videos)
+    difference = finals.difference(second, first, videos, bootstrap=how.bootstrap, seed=how.seed)
+    return Test(first, second, difference, len(videos), listed)
+
+
+def name(slot: int) -> str:
+    """How a finalist is called."""
+    return f"trial {slot}" if slot else "params.yaml"
+
+
+def verdict(difference: Difference, *, videos: str) -> str:
+    """A difference in words, with its interval."""
+    interval = f"{100 * difference.low:+.1f} – {100 * difference.high:+.1f}"
+    said = f"{100 * difference.mean:+.1f} points ({interval}, p {difference.p:.3f}) on the same {videos} videos"
+    return said if difference.shown else f"{said}: no difference is shown"
+
+
+def _lines(ranking: Sequence[Finalist], better: Difference, search: Search) -> list[str]:
+    seeds = search.base.tune.seeds
+    lines = [f"trained again with {seeds} other seeds, on validation (mean ± deviation):"]
+    for each in ranking:
+        cells = [f"{100 * each.mean(key):.1f} ± {100 * each.deviation(key):.1f}" for key in ("val", "train", "gap")]
+        lines.append(f"  {name(each.slot):12} {cells[0]} %, training {cells[1]} %, gap {cells[2]}")
+    if not ranking[0].slot:
+        return [*lines, "no trial is better than params.yaml, which is the recipe"]
+    return [*lines, f"best: {name(ranking[0].slot)}; over params.yaml {verdict(better, videos='validation')}"]
+
+
+def _test_lines(winner: Finalist, test: Test) -> list[str]:
+    unread = f", {test.listed - test.videos} more could not be read" if test.listed > test.videos else ""
+    lines = [
+        f"on {test.videos} test videos{unread}:",
+        f"  {name(winner.slot):12} {test.winner.mean():.1%}",
+        f"  {name(0):12} {test.own.mean():.1%}",
+    ]
+    return [*lines, f"  {verdict(test.difference, videos='test')}"] if winner.slot else lines
+
+
+def write_recipe(search: Search, winner: Finalist) -> os.PathLike[str]:
+    """The winner's settings as recipes/tuned.yaml."""
+    own = search.base.model_dump()
+    settings = search.settings_of(winner.slot)
+    for dimension in search.space:
+        section, _, key = dimension.key.partition(".")
+        settings.setdefault(section, {}).setdefault(key, own[section][key])
+    found, by = (
+        f"{name(winner.slot)} of {search.study.study_name}",
+        f"{search.base.tune.seeds} trainings with other seeds",
+    )
+    numbers = f"validation {winner.mean('val'):.1%}, gap {100 * winner.mean('gap'):.1f} points"
+    head = f"# What `python -m src.tune` found best: {found}, by {by}:\n# {numbers}.\n"
+    files.write_text(paths.RECIPES / "tuned.yaml", head + yaml.safe_dump(settings, default_flow_style=None))
+    return paths.RECIPES / "tuned.yaml"

@@ -1,0 +1,148 @@
+"""Where a search is kept: Optuna's storage, a file here or a PostgreSQL server, which workers on any machine share."""
+
+from __future__ import annotations
+
+import threading
+import time
+import warnings
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import optuna
+import sqlalchemy
+import tenacity
+from optuna.storages import RDBStorage
+
+from src import paths
+from src.command import UserError
+from src.tracking.lock import Lock
+from src.tracking.recorder import shown
+
+HEARTBEAT = 30
+"""Seconds from one sign of life of a worker to the next."""
+
+GRACE = 4
+"""So many heartbeats without one, and a worker counts as dead."""
+
+PATIENCE = 600.0
+"""Seconds that a server which is away is waited for."""
+
+REQUESTS = (
+    *("create_new_study", "get_all_studies", "get_study_id_from_name", "get_study_name_from_id"),
+    *("get_study_directions", "get_study_user_attrs", "set_study_user_attr", "get_study_system_attrs"),
+    *("set_study_system_attr", "_create_new_trial", "get_trial", "_get_trials", "_set_trial_param"),
+    *("get_trial_id_from_study_id_trial_number", "set_trial_state_values", "set_trial_intermediate_value"),
+    *("set_trial_user_attr", "set_trial_system_attr", "record_heartbeat", "_get_stale_trial_ids"),
+)
+"""What Optuna asks its storage for, also where it keeps a part in memory."""
+
+
+def _is_away(error: BaseException) -> bool:
+    """Whether another try may find the server there again, or the file not locked by another process."""
+    while error is not None:
+        if isinstance(error, (sqlalchemy.exc.OperationalError, sqlalchemy.exc.InterfaceError)):
+            return not any(sign in str(error) for sign in ("disk is full", "readonly", "unable to open"))
+        if isinstance(error, sqlalchemy.exc.DBAPIError) and error.connection_invalidated:
+            return True
+        error = error.__cause__ or error.__context__
+    return False
+
+
+class Storage(RDBStorage):
+    """Optuna's, whose every request waits for a server that is away."""
+
+
+def _patient(method: Any) -> Any:
+    return tenacity.retry(
+        retry=tenacity.retry_if_exception(_is_away),
+        wait=tenacity.wait_exponential(multiplier=0.2, max=5),
+        stop=tenacity.stop_after_delay(PATIENCE),
+        reraise=True,
+    )(method)
+
+
+for _name in REQUESTS:
+    setattr(Storage, _name, _patient(getattr(RDBStorage, _name)))
+
+
+def connect(url: str | None, *, heartbeat: int = HEARTBEAT) -> Storage:
+    """The storage at `url`, or optuna.db at the root. Raises `UserError` if it does not answer, or is of no known kind.
+
+    A worker counts as dead after `GRACE` times `heartbeat` seconds without a sign of life.
+    """
+    parsed = sqlalchemy.make_url(url or f"sqlite:///{paths.OPTUNA_DB}")
+    if parsed.get_backend_name() == "sqlite":
+        options = {"connect_args": {"timeout": 60}}
+    elif parsed.get_backend_name() == "postgresql":
+        parsed = parsed.set(drivername="postgresql+psycopg")
+        options = {"pool_pre_ping": True, "connect_args": {"connect_timeout": 10}}
+    else:
+        raise UserError(f"--storage {shown(url)}: expected postgresql://USER:PASSWORD@HOST/DATABASE or sqlite:///FILE")
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+        try:
+            return Storage(
+                parsed.render_as_string(hide_password=False),
+                engine_kwargs=options,
+                heartbeat_interval=heartbeat,
+                grace_period=GRACE * heartbeat,
+            )
+        except sqlalchemy.exc.SQLAlchemyError as error:
+            reason = str(getattr(error, "orig", error)).strip().splitlines()[0]
+            raise UserError(f"--storage {shown(url)} does not answer: {reason}") from None
+
+
+@contextmanager
+def turn(storage: Storage, study: str) -> Iterator[None]:
+    """Have the study for oneself, among all workers: by a lock of the server, or a file's where the storage is one."""
+    if storage.engine.dialect.name == "postgresql":
+        connection = _locked(storage, zlib.crc32(study.encode()))
+        try:
+            yield
+        finally:
+            connection.invalidate()  # closed, not kept: the server frees what a connection holds
+            connection.close()
+        return
+    paths.STATE.mkdir(exist_ok=True)
+    lock = Lock(paths.STATE / "tune.lock")
+    while not lock.acquire():
+        time.sleep(0.02)
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+@_patient
+def _locked(storage: Storage, key: int) -> sqlalchemy.Connection:
+    """A connection that holds the server's lock of this number."""
+    connection = storage.engine.connect()
+    try:
+        connection.execute(sqlalchemy.text("SELECT pg_advisory_lock(:key)"), {"key": key})
+    except BaseException:
+        connection.invalidate()
+        raise
+    return connection
+
+
+@contextmanager
+def alive(storage: Storage, trial: optuna.Trial) -> Iterator[None]:
+    """Say of a trial, for as long as the context lasts, that its worker lives."""
+    number = trial._trial_id
+    storage.record_heartbeat(number)
+    over = threading.Event()
+
+    def beat() -> None:
+        while not over.wait(storage.heartbeat_interval):
+            storage.record_heartbeat(number)
+
+    thread = threading.Thread(target=beat, daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        over.set()
+        thread.join()

@@ -1,0 +1,213 @@
+"""A study of Optuna's → exactly so many trials, whoever carries them out and however often that is interrupted.
+
+Each trial has the number of its `slot`, and only one worker at a time takes a trial. What was interrupted, or left by a
+worker that died, is planned again in the same slot, with the values that were drawn.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections import Counter
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from functools import cached_property
+from typing import Any
+
+import optuna
+from optuna.trial import FrozenTrial, TrialState
+
+from src import pretrained
+from src.params import Params
+from src.search.storage import GRACE, Storage, turn
+from src.training import run
+from src.training.state import fingerprint
+from src.video.manifest import Video
+
+SLOT, REASON, WORKER, DEATHS = "slot", "reason", "worker", "deaths"
+"""Attributes of a trial: its slot; why it failed; who has it; how often it was left by a worker that died."""
+
+PARTS = "parts"
+"""Attribute of a study: the fingerprints that make it another one than others."""
+
+INTERRUPTED = "interrupted"
+MOST_DEATHS = 2
+IN_A_ROW = 3
+"""So many trials that fail for the same reason, and the search stops."""
+
+
+@dataclass(frozen=True)
+class Planned:
+    """What a slot starts with: values that are not drawn but given, and attributes of the trial."""
+
+    params: dict[str, Any] = field(default_factory=dict)
+    attrs: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Slots:
+    """Of each slot the trial that counts: the last one."""
+
+    trials: Sequence[FrozenTrial]
+
+    @cached_property
+    def last(self) -> dict[int, FrozenTrial]:
+        return {trial.user_attrs[SLOT]: trial for trial in self.trials}
+
+    @cached_property
+    def again(self) -> list[FrozenTrial]:
+        """Those that are to be planned again."""
+        return [trial for trial in self.last.values() if trial.state == TrialState.FAIL and _to_repeat(trial)]
+
+    @cached_property
+    def done(self) -> list[FrozenTrial]:
+        """In the order in which they ended."""
+        ended = [trial for trial in self.last.values() if trial.state.is_finished() and trial not in self.again]
+        return sorted(ended, key=lambda trial: trial.datetime_complete)
+
+    @cached_property
+    def complete(self) -> list[FrozenTrial]:
+        return [trial for trial in self.done if trial.state == TrialState.COMPLETE]
+
+    def of(self, state: TrialState) -> int:
+        """How many ended so."""
+        return sum(trial.state == state for trial in self.done)
+
+    def waiting(self) -> bool:
+        """Whether one has been planned and not been taken."""
+        return any(trial.state == TrialState.WAITING for trial in self.last.values())
+
+
+def slots(study: optuna.Study, wanted: Collection[int]) -> Slots:
+    """Those slots that are `wanted`, of all that a study has."""
+    return Slots([trial for trial in study.get_trials(deepcopy=False) if trial.user_attrs.get(SLOT) in wanted])
+
+
+def _to_repeat(trial: FrozenTrial) -> bool:
+    reason = trial.user_attrs.get(REASON)
+    return reason == INTERRUPTED or (reason is None and trial.user_attrs.get(DEATHS, 0) + 1 < MOST_DEATHS)
+
+
+def take(
+    study: optuna.Study,
+    storage: Storage,
+    planned: Mapping[int, Planned],
+    *,
+    worker: str,
+    sampler: Callable[[int], optuna.samplers.BaseSampler] | None = None,
+) -> optuna.Trial | None:
+    """The next trial, for this `worker` alone. None if none is left now, though some may run and come back.
+
+    `planned` has all slots. Trials of workers that died, here or elsewhere, come first. `sampler` gives what draws a
+    slot's values: with a seed of its own, they do not depend on which worker it is, or what was interrupted.
+    """
+    with turn(storage, study.study_name):
+        fail_the_dead(study, storage)
+        there = slots(study, planned)
+        free = [slot for slot in planned if slot not in there.last]
+        if there.again:
+            _plan_again(study, there.again[0], planned)
+        elif free:
+            if sampler:
+                study.sampler = sampler(free[0])
+            study.enqueue_trial(planned[free[0]].params, user_attrs=planned[free[0]].attrs | {SLOT: free[0]})
+        elif not there.waiting():
+            return None
+        with warnings.catch_warnings():
+            # It means that nobody gives signs of life unless `optimize` does; see storage.alive.
+            warnings.filterwarnings("ignore", "Heartbeat of storage", UserWarning)
+            trial = study.ask()
+        storage.record_heartbeat(trial._trial_id)
+        trial.set_user_attr(WORKER, worker)
+        return trial
+
+
+def _plan_again(study: optuna.Study, trial: FrozenTrial, planned: Mapping[int, Planned]) -> None:
+    slot, died = trial.user_attrs[SLOT], REASON not in trial.user_attrs
+    attrs = planned[slot].attrs | {SLOT: slot, DEATHS: trial.user_attrs.get(DEATHS, 0) + died}
+    drawn = {"params": trial.params, "distributions": trial.distributions}
+    study.add_trial(optuna.create_trial(state=TrialState.WAITING, **drawn, user_attrs=attrs))
+
+
+def fail_the_dead(study: optuna.Study, storage: Storage) -> None:
+    """End the trials whose workers have given no sign of life for too long, without a reason."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+        optuna.storages.fail_stale_trials(study)
+    # One that was taken and whose worker died at once has not even a first heartbeat to be late after.
+    limit = timedelta(seconds=GRACE * storage.heartbeat_interval)
+    for trial in study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
+        if WORKER not in trial.user_attrs and datetime.now() - trial.datetime_start > limit:
+            study.tell(trial.number, state=TrialState.FAIL, skip_if_finished=True)
+
+
+def stuck(done: Sequence[FrozenTrial], *, since: datetime) -> str | None:
+    """The reason for which the last trials that ended have all failed, if it is one and the same."""
+    last = [trial for trial in done if trial.datetime_complete > since][-IN_A_ROW:]
+    kinds = Counter(kind(trial.user_attrs.get(REASON, "")) for trial in last if trial.state == TrialState.FAIL)
+    if len(last) == IN_A_ROW and max(kinds.values(), default=0) == IN_A_ROW:
+        return last[-1].user_attrs.get(REASON, "its worker died twice")
+    return None
+
+
+def kind(reason: str) -> str:
+    """A reason without the numbers and names that differ from trial to trial."""
+    words = [word for word in reason.split(":")[0].split() if not any(sign.isdigit() for sign in word)]
+    return " ".join(words) or reason
+
+
+def identify(
+    base: Params, train: Sequence[Video], val: Sequence[Video], classes: list[str], *, pareto: bool, sampler: str
+) -> dict[str, str]:
+    """What makes a search another one, by name: `data`, `space`, `settings` and `code`, a fingerprint each."""
+    sections = ("model", "augment", "train", "pretrain")
+    settings = base.model_dump()
+    model = base.model
+    weights = pretrained.find(model.weights, variant=model.variant, depth=model.network()["depth"])
+    identity = run.identify(base, [train, val], classes=classes, weights=weights)
+    objective = {key: settings["tune"][key] for key in ("penalty", "tolerance")}
+    return {
+        "data": fingerprint([identity["dataset.sha256"], classes, settings["dataset"]["mirror"]]),
+        "space": fingerprint([settings["tune"]["space"], objective, pareto, sampler, settings["tune"]["seed"]]),
+        "settings": fingerprint([*(settings[name] for name in sections), weights and weights.sha256]),
+        "code": fingerprint(run.version()),
+    }
+
+
+def open_study(
+    storage: Storage, parts: dict[str, str], *, pareto: bool, epochs: int
+) -> tuple[optuna.Study, optuna.Study]:
+    """The study of the search of these `parts`, and that of its finalists; made if there are none."""
+    name = f"tune-{fingerprint(parts)[:8]}"
+    directions = ["maximize", "minimize"] if pareto else ["maximize"]
+    # Successive halving: of the trials that come as far as a rung, the best third goes on.
+    pruner = optuna.pruners.SuccessiveHalvingPruner(min_resource=max(1, epochs // 12), reduction_factor=3)
+    there = {"storage": storage, "load_if_exists": True, "pruner": pruner}
+    with turn(storage, name):
+        search = optuna.create_study(study_name=name, directions=directions, **there)
+        finals = optuna.create_study(study_name=f"{name}-finals", direction="maximize", **there)
+        for study in (search, finals):
+            if study.user_attrs.get(PARTS) is None:
+                study.set_user_attr(PARTS, parts)
+    return search, finals
+
+
+def sampler(name: str, seed: int) -> optuna.samplers.BaseSampler:
+    """`tpe` or `random`. TPE also learns from trials that still run, so that workers do not all try the same."""
+    if name == "random":
+        return optuna.samplers.RandomSampler(seed=seed)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+        return optuna.samplers.TPESampler(seed=seed, multivariate=True, constant_liar=True)
+
+
+def others(storage: Storage, study: optuna.Study) -> list[str]:
+    """A line for each other search in the storage: what this one does not share with it."""
+    mine = study.user_attrs[PARTS]
+    lines = []
+    for each in optuna.get_all_study_summaries(storage):
+        parts = each.user_attrs.get(PARTS)
+        if parts and parts != mine and not each.study_name.endswith("-finals"):
+            differs = " and ".join(name for name in mine if parts.get(name) != mine[name])
+            lines.append(f"{each.study_name}: other {differs}, {each.n_trials} trials")
+    return lines

@@ -1,0 +1,251 @@
+"""A worker of a search: takes one trial after the other, trains it, and says what came of it, until none is left."""
+
+from __future__ import annotations
+
+import os
+import platform
+import shutil
+import sys
+import time
+import traceback
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import optuna
+from optuna.exceptions import UpdateFinishedTrialError
+from optuna.trial import TrialState
+
+from src import paths, pretrained
+from src.command import UserError
+from src.params import Params, check, lay_on
+from src.search.objective import Data, Judge, score
+from src.search.space import Dimension, Settings, overlay
+from src.search.storage import Storage, alive
+from src.search.study import INTERRUPTED, REASON, SLOT, Planned, sampler, slots, stuck, take
+from src.tracking.recorder import Recorder, recording
+from src.training import run
+from src.training.answers import probabilities, sample
+from src.training.state import TrainingState
+
+BEGUN = "begun"
+"""Attribute of a study: when the command was last started."""
+
+OF, SEED = "of", "seed"
+"""Attributes of a finalist's training: the slot of the search that it repeats, and its `train.seed`."""
+
+CHECKPOINTS = 10.0
+"""GB that a finalist's one checkpoint may take: more than any has."""
+
+LOOK = 1.0
+"""Seconds from one look for work to the next."""
+
+
+@dataclass(frozen=True)
+class Search:
+    """What is searched, and where it is kept: `study` has the trials, `finals` the trainings of its best few."""
+
+    base: Params
+    space: list[Dimension]
+    data: Data
+    storage: Storage
+    study: optuna.Study
+    finals: optuna.Study
+    sampler: str = "tpe"
+
+    def settings_of(self, slot: int) -> Settings:
+        """What the trial of a slot lays over params.yaml; slot 0 is params.yaml itself."""
+        if slot == 0:
+            return {}
+        return overlay(self.space, slots(self.study, [slot]).last[slot].params)
+
+    def attempt(self, changes: Settings, *, name: str) -> Params:
+        """Settings of a training. Raises `UserError` if the values do not go together."""
+        return check(lay_on(self.base.model_dump(), changes), source=name)
+
+
+class _Quiet:
+    """A recorder of numbers: checkpoints are not kept."""
+
+    def __init__(self, recorder: Recorder):
+        self.recorder = recorder
+
+    @property
+    def run_id(self) -> str:
+        return self.recorder.run_id
+
+    def points(self, values: Mapping[str, float], *, step: int) -> None:
+        self.recorder.points(values, step=step)
+
+    def checkpoint(self, write: Any, *, epoch: int, best: int) -> None:
+        pass
+
+
+@dataclass
+class Worker:
+    """One, by its `name`, of a search; its runs are nested in that of the spool `parent`."""
+
+    search: Search
+    parent: str
+    name: str = field(default_factory=lambda: f"{platform.node()}:{os.getpid()}")
+
+    def search_all(self, total: int) -> None:
+        """Carry out trials until the study has `total`."""
+        own = {dimension.key: dimension.own for dimension in self.search.space}
+        planned = {slot: Planned(params=own if slot == 0 else {}) for slot in range(total)}
+        seed = self.search.base.tune.seed * 1_000_000
+        self._work(self.search.study, planned, self._searched, lambda slot: sampler(self.search.sampler, seed + slot))
+
+    def confirm_all(self, planned: Mapping[int, Planned]) -> None:
+        """Carry out the finalists' trainings."""
+        self._work(self.search.finals, planned, self._confirmed)
+
+    def _work(
+        self, study: optuna.Study, planned: Mapping[int, Planned], objective: Any, sampled_by: Any = None
+    ) -> None:
+        storage = self.search.storage
+        while True:
+            there = slots(study, planned)
+            begun = datetime.fromisoformat(study.user_attrs[BEGUN])
+            if stuck(there.done, since=begun):
+                return
+            trial = take(study, storage, planned, worker=self.name, sampler=sampled_by)
+            if trial is not None:
+                with alive(storage, trial):
+                    self._carry_out(trial, objective)
+            elif len(slots(study, planned).done) == len(planned):
+                return
+            else:
+                time.sleep(LOOK)
+
+    def _carry_out(self, trial: optuna.Trial, objective: Any) -> None:
+        """Have a trial end in one of three ways: complete, pruned, or failed for a reason that it says."""
+        try:
+            objective(trial)
+        except KeyboardInterrupt:
+            _fail(trial, INTERRUPTED)
+            raise
+        except UpdateFinishedTrialError:
+            # Without a sign of life for so long, it was given to another worker.
+            print(f"trial {trial.number}: dropped, another worker has it", file=sys.stderr)
+        except UserError as error:
+            _fail(trial, str(error))
+        except Exception as error:  # whatever a setting brings about ends its trial, not the search
+            traceback.print_exc()
+            _fail(trial, f"{type(error).__name__}: {error}")
+
+    @contextmanager
+    def _recording(self, trial: optuna.Trial, settings: Params, *, name: str) -> Iterator[Recorder]:
+        """A nested run, which is told how its trial ends. MLflow is not waited for: the next trial may begin."""
+        values = settings.in_force(exclude={"split", "tune", "evaluate", "predict", "runtime"})
+        tags = {"study": trial.study.study_name, "trial": str(trial.number)}
+        tags |= {key: str(value) for key, value in trial.user_attrs.items() if key in (SLOT, OF)}
+        how = {"parent": self.parent, "checkpoints": CHECKPOINTS, "sender": False}
+        with recording(settings=values, tags=tags, name=name, **how) as recorder:
+            trial.set_user_attr("run", recorder.spool)
+            try:
+                yield recorder
+            except optuna.TrialPruned:
+                _end(trial, recorder, TrialState.PRUNED)
+            except KeyboardInterrupt:
+                recorder.tags({"trial.state": INTERRUPTED})
+                raise
+            except UpdateFinishedTrialError:
+                recorder.tags({"trial.state": "dropped"})
+                raise
+            except Exception as error:
+                recorder.tags({"trial.state": "failed", "trial.reason": str(error)[:500]})
+                raise
+
+    def _searched(self, trial: optuna.Trial) -> None:
+        search, began = self.search, time.monotonic()
+        drawn = {dimension.key: dimension.suggest(trial) for dimension in search.space}
+        changes = overlay(search.space, drawn) if trial.user_attrs[SLOT] else {}
+        settings = search.attempt(changes, name=f"trial {trial.user_attrs[SLOT]}")
+        with self._recording(trial, settings, name=f"trial {trial.user_attrs[SLOT]}") as recorder:
+            judge = Judge(trial, settings, search.data, recorder, prunable=trial.user_attrs[SLOT] > 0)
+            try:
+                trained = self._train(trial, settings, recorder, judge)
+            finally:
+                judge.note(seconds=time.monotonic() - began)
+            best = judge.epochs[trained.best.epoch - 1]
+            for key, value in best.items():
+                trial.set_user_attr(key, value)
+            trial.set_user_attr("epoch", trained.best.epoch)
+            several = len(trial.study.directions) > 1
+            _end(trial, recorder, TrialState.COMPLETE, [best["val"], best["gap"]] if several else best["score"])
+
+    def _confirmed(self, trial: optuna.Trial) -> None:
+        search, began = self.search, time.monotonic()
+        slot, seed = trial.user_attrs[OF], trial.user_attrs[SEED]
+        name = f"trial {slot} again, seed {seed}"
+        changes = lay_on(search.settings_of(slot), {"train": {"seed": seed}})
+        settings = search.attempt(changes, name=name)
+        with self._recording(trial, settings, name=name) as recorder:
+            best = self._train(trial, settings, recorder, None).best
+            recorder.checkpoint(best.save, epoch=best.epoch, best=best.epoch)
+            sides = {
+                "val": search.data.val,
+                "train": sample(search.data.train, len(search.data.val), seed=settings.evaluate.seed),
+            }
+            hits = {side: hits_of(best, videos, settings, title=side) for side, videos in sides.items()}
+            shares = {side: found.count("1") / len(found) for side, found in hits.items()}
+            gap = shares["train"] - shares["val"]
+            how = search.base.tune
+            value = score(shares["val"], gap, penalty=how.penalty, tolerance=how.tolerance)
+            recorder.results({"search/score": value, "search/gap": gap} | {f"{k}.top1": v for k, v in shares.items()})
+            spent = {"whole": round(time.monotonic() - began, 2)}
+            for key, found in (shares | {"gap": gap, "hits": hits, "seconds": spent}).items():
+                trial.set_user_attr(key, found)
+            _end(trial, recorder, TrialState.COMPLETE, value)
+
+    def _train(self, trial: optuna.Trial, settings: Params, recorder: Recorder, judge: Judge | None) -> run.Trained:
+        model, data = settings.model, self.search.data
+        folder = paths.STATE / "tune" / self.search.study.study_name / f"{trial.study.study_name}-{trial.number}"
+        try:
+            return run.train_network(
+                settings,
+                data.train,
+                data.val,
+                classes=data.classes,
+                state=TrainingState(_empty(folder)),
+                recorder=_Quiet(recorder),
+                weights=pretrained.find(model.weights, variant=model.variant, depth=model.network()["depth"]),
+                watch=judge,
+            )
+        finally:
+            shutil.rmtree(folder)
+
+
+def _empty(folder: Path) -> Path:
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    return folder
+
+
+def hits_of(checkpoint: Any, videos: Any, settings: Params, *, title: str) -> str:
+    """`1` for each video that is answered rightly, as evaluation does it, and `0` for each other one."""
+    how, runtime = settings.evaluate, settings.runtime
+    options = {"device": runtime.device, "workers": runtime.workers, "title": title}
+    guesses = probabilities(checkpoint, videos, views=how.views, crops=how.crops, **options).argmax(1)
+    return "".join(str(int(guess == video.label)) for guess, video in zip(guesses, videos, strict=True))
+
+
+def _end(trial: optuna.Trial, recorder: Recorder, state: TrialState, value: Any = None) -> None:
+    """Tell Optuna first: it refuses what has been given to another worker meanwhile."""
+    try:
+        trial.study.tell(trial, value, state=state if state == TrialState.PRUNED else None)
+    except ValueError as error:
+        raise UpdateFinishedTrialError(f"trial {trial.number} has ended already") from error
+    recorder.tags({"trial.state": state.name.lower()})
+
+
+def _fail(trial: optuna.Trial, reason: str) -> None:
+    try:
+        trial.set_user_attr(REASON, reason)
+        trial.study.tell(trial, state=TrialState.FAIL)
+    except (UpdateFinishedTrialError, ValueError):  # given to another worker, which says how it ends
+        pass

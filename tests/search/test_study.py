@@ -1,0 +1,198 @@
+"""Slots: exactly so many trials, whatever becomes of those who carry them out."""
+
+from __future__ import annotations
+
+import multiprocessing
+import sqlite3
+import threading
+import time
+from datetime import datetime, timedelta
+from pathlib import Path
+
+import optuna
+import pytest
+from optuna.trial import TrialState
+
+from src import paths
+from src.search import study as slotted
+from src.search.storage import Storage, connect
+from src.search.study import DEATHS, INTERRUPTED, REASON, SLOT, Planned, kind, slots, stuck, take
+
+LONG_AGO = datetime(2000, 1, 1)
+
+
+@pytest.fixture
+def storage(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Storage:
+    monkeypatch.setattr(paths, "STATE", tmp_path / "state")
+    return connect(f"sqlite:///{tmp_path / 'optuna.db'}", heartbeat=1)
+
+
+@pytest.fixture
+def study(storage: Storage) -> optuna.Study:
+    return optuna.create_study(storage=storage, study_name="tune", direction="maximize")
+
+
+def planned(total: int) -> dict[int, Planned]:
+    return {slot: Planned(params={"x": 0.5} if slot == 0 else {}) for slot in range(total)}
+
+
+def fail(trial: optuna.Trial, reason: str) -> None:
+    trial.set_user_attr(REASON, reason)
+    trial.study.tell(trial, state=TrialState.FAIL)
+
+
+def bury(storage: Storage, trial: optuna.Trial) -> None:
+    """Make its last sign of life older than any grace."""
+    with storage.engine.begin() as connection:
+        connection.exec_driver_sql(
+            f"UPDATE trial_heartbeats SET heartbeat = '2000-01-01 00:00:00' WHERE trial_id = {trial._trial_id}"
+        )
+
+
+def test_as_many_trials_as_there_are_slots_and_the_first_is_what_it_is_given(storage: Storage, study: optuna.Study):
+    drawn = []
+    while trial := take(study, storage, planned(4), worker="a"):
+        drawn.append(trial.suggest_float("x", 0, 1))
+        study.tell(trial, drawn[-1])
+    assert len(drawn) == len(study.trials) == 4
+    assert drawn[0] == 0.5
+    assert len(set(drawn)) == 4
+    assert [trial.user_attrs[SLOT] for trial in study.trials] == [0, 1, 2, 3]
+    assert take(study, storage, planned(6), worker="a").user_attrs[SLOT] == 4
+
+
+def test_what_is_running_elsewhere_is_neither_given_out_twice_nor_done(storage: Storage, study: optuna.Study):
+    first, second = (take(study, storage, planned(2), worker=worker) for worker in "ab")
+    assert {first.user_attrs[SLOT], second.user_attrs[SLOT]} == {0, 1}
+    assert take(study, storage, planned(2), worker="c") is None
+    assert slots(study, planned(2)).done == []
+
+
+def test_a_slot_draws_the_same_whoever_draws(storage: Storage, study: optuna.Study):
+    def draw(worker: str) -> float:
+        by = slotted.sampler
+        trial = take(study, storage, planned(9), worker=worker, sampler=lambda slot: by("random", slot))
+        return trial.suggest_float("x", 0, 1)
+
+    one = [draw("a") for _ in range(4)]
+    other = connect(str(storage.url), heartbeat=1)
+    again = optuna.create_study(storage=other, study_name="again", direction="maximize")
+    two = []
+    for _ in range(4):
+        trial = take(again, other, planned(9), worker="b", sampler=lambda slot: slotted.sampler("random", slot))
+        two.append(trial.suggest_float("x", 0, 1))
+    assert one == two
+    assert len(set(one)) == 4
+
+
+def test_an_interrupted_trial_is_taken_again_with_the_values_that_were_drawn(storage: Storage, study: optuna.Study):
+    study.tell(take(study, storage, planned(2), worker="a"), 0.0)
+    trial = take(study, storage, planned(2), worker="a")
+    value = trial.suggest_float("x", 0, 1)
+    fail(trial, INTERRUPTED)
+    again = take(study, storage, planned(2), worker="b")
+    assert again.number == 2
+    assert again.suggest_float("x", 0, 1) == value
+    assert REASON not in again.user_attrs
+    assert again.user_attrs[SLOT] == 1
+    study.tell(again, 1.0)
+    assert take(study, storage, planned(2), worker="b") is None
+    assert [trial.number for trial in slots(study, planned(2)).done] == [0, 2]
+
+
+def test_a_dead_workers_trial_is_taken_once_more_and_no_oftener(storage: Storage, study: optuna.Study):
+    for number in range(2):
+        trial = take(study, storage, planned(1), worker="a")
+        assert trial.number == number
+        assert trial.user_attrs.get(DEATHS, 0) == number
+        bury(storage, trial)
+    assert take(study, storage, planned(1), worker="b") is None
+    (done,) = slots(study, planned(1)).done
+    assert done.state == TrialState.FAIL
+    assert REASON not in done.user_attrs
+
+
+def test_one_that_lives_is_left_alone(storage: Storage, study: optuna.Study):
+    from src.search.storage import alive
+
+    trial = take(study, storage, planned(1), worker="a")
+    with alive(storage, trial):
+        bury(storage, trial)
+        time.sleep(2.5)  # of which a heartbeat is each second
+        assert take(study, storage, planned(1), worker="b") is None
+        study.tell(trial, 1.0)
+    assert [trial.state for trial in study.trials] == [TrialState.COMPLETE]
+
+
+def test_a_worker_that_wakes_up_finds_its_trial_given_away(storage: Storage, study: optuna.Study):
+    asleep = take(study, storage, planned(1), worker="a")
+    bury(storage, asleep)
+    study.tell(take(study, storage, planned(1), worker="b"), 1.0)
+    with pytest.raises(optuna.exceptions.UpdateFinishedTrialError):
+        asleep.report(0.5, step=1)
+    assert [trial.state for trial in slots(study, planned(1)).done] == [TrialState.COMPLETE]
+
+
+def work(folder: Path, worker: str) -> None:
+    """What a worker's process does here."""
+    paths.STATE = folder / "state"
+    storage = connect(f"sqlite:///{folder / 'optuna.db'}", heartbeat=60)
+    study = optuna.load_study(storage=storage, study_name="tune")
+    while trial := take(study, storage, planned(24), worker=worker):
+        study.tell(trial, trial.suggest_float("x", 0, 1))
+
+
+def test_many_processes_at_once_take_each_slot_once(storage: Storage, study: optuna.Study, tmp_path: Path):
+    context = multiprocessing.get_context("spawn")
+    processes = [context.Process(target=work, args=(tmp_path, str(number))) for number in range(3)]
+    for process in processes:
+        process.start()
+    for process in processes:
+        process.join()
+    assert [process.exitcode for process in processes] == [0, 0, 0]
+    assert sorted(trial.user_attrs[SLOT] for trial in study.trials) == list(range(24))
+    assert {trial.state for trial in study.trials} == {TrialState.COMPLETE}
+
+
+def test_a_locked_file_is_waited_for(storage: Storage, study: optuna.Study, tmp_path: Path):
+    """Longer than SQLite itself waits."""
+    storage.engine.dispose()
+    impatient = Storage(
+        f"sqlite:///{tmp_path / 'optuna.db'}",
+        engine_kwargs={"connect_args": {"timeout": 0.1}},
+        skip_table_creation=True,
+    )
+    mine = optuna.load_study(storage=impatient, study_name="tune")
+    other = sqlite3.connect(tmp_path / "optuna.db", isolation_level=None, check_same_thread=False)
+    other.execute("BEGIN EXCLUSIVE")
+    threading.Timer(1.0, lambda: other.execute("ROLLBACK")).start()
+    began = time.monotonic()
+    mine.set_user_attr("said", "yes")
+    assert time.monotonic() - began > 0.5
+    assert study.user_attrs["said"] == "yes"
+    other.close()
+
+
+def test_three_failures_in_a_row_for_one_reason_and_no_fewer(storage: Storage, study: optuna.Study):
+    def end(reason: str | None) -> str | None:
+        trial = take(study, storage, planned(20), worker="a")
+        if reason:
+            fail(trial, reason)
+        else:
+            study.tell(trial, 0.0)
+        return stuck(slots(study, planned(20)).done, since=LONG_AGO)
+
+    nan, memory = "the loss is nan at step {} of this epoch: lower train.lr", "out of memory: lower train.batch"
+    assert [end(nan.format(1)), end(nan.format(22)), end(None)] == [None] * 3
+    assert [end(nan.format(3)), end(memory), end(nan.format(4)), end(nan.format(5))] == [None] * 4
+    assert end(nan.format(6)) == nan.format(6)
+    done = slots(study, planned(20)).done
+    assert stuck(done, since=datetime.now() + timedelta(seconds=1)) is None  # started again, it tries again
+
+
+def test_reasons_of_a_kind_are_told_by_what_does_not_change():
+    assert kind("out of memory: PyTorch says: 12 GB") == "out of memory"
+    assert kind("the loss is nan at step 7 of this epoch, with a rate of 0.1: x") == kind(
+        "the loss is nan at step 9 of this epoch, with a rate of 0.2: x"
+    )
+    assert kind("17") == "17"

@@ -1,0 +1,224 @@
+"""`python -m src.tune`: searches that are interrupted, fail, and go on; what they leave in Optuna, MLflow and files."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import time
+from collections import Counter
+from pathlib import Path
+
+import mlflow
+import optuna
+import psutil
+import pytest
+import yaml
+from mlflow.entities import Run
+
+from src import tables
+from src.search.storage import connect
+from src.search.study import SLOT, WORKER, slots
+from tests.conftest import Checkout
+from tests.search.postgres import Postgres
+from tests.test_train import read_until
+from tests.tracking.trainings import wait_for
+
+FEW = ("--set", "tune.finalists=1", "--set", "tune.seeds=2")
+ENDED = ("complete", "pruned")
+
+
+@pytest.fixture
+def own(reproduced: Checkout, tmp_path: Path) -> Checkout:
+    """A copy of the reproduced checkout."""
+    path = tmp_path / "project"
+    subprocess.run(["cp", "-r", reproduced.path, path], check=True)
+    return Checkout(path, reproduced.env)
+
+
+def tune(*arguments: str) -> tuple[str, ...]:
+    return ("python", "-m", "src.tune", *arguments)
+
+
+def studies(url: str) -> tuple[optuna.Study, optuna.Study]:
+    """The search in a storage that has one, and its finals."""
+    storage = connect(url)
+    names = sorted(optuna.get_all_study_names(storage))
+    assert len(names) == 2
+    return tuple(optuna.load_study(storage=storage, study_name=name) for name in names)
+
+
+def runs(checkout: Checkout, study: optuna.Study) -> list[Run]:
+    """What MLflow has of a study's trials."""
+    client = mlflow.MlflowClient(f"sqlite:///{checkout.path / 'mlflow.db'}")
+    experiments = [experiment.experiment_id for experiment in client.search_experiments()]
+    return client.search_runs(experiments, f"tags.study = '{study.study_name}' and tags.trial != ''", max_results=500)
+
+
+def agree(checkout: Checkout, study: optuna.Study) -> None:
+    """MLflow has each trial that ended by itself, in the same state, and no other as one."""
+    optunas = {t.number: t.state.name.lower() for t in study.trials if t.state.name.lower() in ENDED}
+    found = [run for run in runs(checkout, study) if run.data.tags.get("trial.state") in ENDED]
+    assert len(found) == len(optunas)
+    assert {int(run.data.tags["trial"]): run.data.tags["trial.state"] for run in found} == optunas
+    assert {run.info.status for run in found} == {"FINISHED"}
+
+
+def test_interrupted_at_trial_7_it_goes_on_to_the_total(own: Checkout):
+    command = tune("--trials", "9", "--workers", "1", *FEW)
+    with own.start(*command) as first:
+        read_until(first, "trial 6: ")
+        first.send_signal(signal.SIGINT)
+        rest = first.stdout.read()
+    assert first.returncode == 1
+    assert "the same command goes on from here" in rest
+    url = f"sqlite:///{own.path / 'optuna.db'}"
+    search, _ = studies(url)
+    before = {trial.number: trial for trial in search.trials}
+    assert len(slots(search, range(9)).done) in (7, 8)
+
+    again = own.run(*command)
+    assert f"{search.study_name}: 9 trials, going on after " in again.stderr
+    search, finals = studies(url)
+    there = slots(search, range(9))
+    assert len(there.done) == 9
+    assert not [trial for trial in search.trials if not trial.state.is_finished()]
+    for number, trial in before.items():
+        if number in [done.number for done in there.done]:
+            assert search.trials[number].params == trial.params
+        elif trial.params:  # interrupted after its values were drawn
+            assert there.last[trial.user_attrs[SLOT]].params == trial.params
+    own_settings = yaml.safe_load((own.path / "params.yaml").read_text())
+    assert search.trials[0].params["train.lr"] == own_settings["train"]["lr"]
+    agree(own, search)
+    agree(own, finals)
+    assert len(finals.trials) == 4
+
+    nested = {run.data.tags["mlflow.parentRunId"] for run in runs(own, search)}
+    assert len(nested) == 1
+    client = mlflow.MlflowClient(f"sqlite:///{own.path / 'mlflow.db'}")
+    parent = client.get_run(nested.pop())
+    assert parent.info.status == "FINISHED"
+    files = {file.path for file in client.list_artifacts(parent.info.run_id, "tune")}
+    assert {"tune/tune.html", "tune/tuned.yaml"} <= files
+    longest = max(runs(own, search), key=lambda run: len(client.get_metric_history(run.info.run_id, "search/score")))
+    curve = client.get_metric_history(longest.info.run_id, "search/gap")
+    assert [point.step for point in curve] == [1, 2]
+
+    kept = Counter(bool(client.list_artifacts(run.info.run_id, "checkpoints")) for run in runs(own, search))
+    assert kept == {False: len(runs(own, search))}
+    assert all(client.list_artifacts(run.info.run_id, "checkpoints") for run in runs(own, finals))
+    assert not list((own.path / ".state").glob("tune/*/"))
+    assert not list((own.path / ".state/spool").iterdir())
+
+    page = (own.path / "artifacts/tune.html").read_text()
+    assert "Test videos have not been looked at" in page
+    recipe = yaml.safe_load((own.path / "recipes/tuned.yaml").read_text())
+    best = max(finals.trials, key=lambda trial: trial.value)
+    assert set(own_settings["tune"]["space"]) == {f"{s}.{k}" for s, keys in recipe.items() for k in keys}
+    assert best.user_attrs["of"] in (0, *(trial.user_attrs[SLOT] for trial in there.complete))
+    own.run("python", "-m", "src.params", "apply", "tuned", "--params", "tuned.yaml")
+
+    tested = own.run(*command, "--confirm").stdout
+    assert "params.yaml" in tested.split("test videos:")[1]
+    assert len(studies(url)[0].trials) == len(search.trials)  # nothing was trained anew
+
+
+def test_other_settings_are_another_search_and_it_says_so(own: Checkout):
+    first = own.run(*tune("--trials", "2", "--pareto", *FEW))
+    assert "trial 1: validation" in first.stdout
+    assert not any("score" in line for line in first.stdout.splitlines() if "again" not in line)
+    other = own.run(*tune("--trials", "2", "--pareto", *FEW, "--set", "train.weight_decay=0.01"))
+    assert "a new one" in other.stderr
+    assert "other settings, 2 trials" in other.stderr
+    names = optuna.get_all_study_names(f"sqlite:///{own.path / 'optuna.db'}")
+    assert len(names) == 4
+
+
+def test_a_test_clip_in_the_validation_list_stops_the_search_and_is_named(own: Checkout):
+    planted = tables.read(own.path / "data/splits/test.csv")[0]
+    with (own.path / "data/splits/val.csv").open("a") as file:
+        file.write(",".join(planted[key] for key in ("video", "label", "group")) + "\n")
+    refused = own.run(*tune("--trials", "2"), check=False)
+    assert refused.returncode == 1
+    assert planted["video"] in refused.stderr
+    assert "stands in test.csv too" in refused.stderr
+    assert not (own.path / "optuna.db").exists()
+
+
+def test_three_failures_in_a_row_for_one_reason_end_it(own: Checkout):
+    wild = ("--set", "tune.space={train.lr: {low: 1.0e+20, high: 1.0e+30}}")
+    failed = own.run(*tune("--trials", "20", "--workers", "1", *wild, *FEW), check=False)
+    assert failed.returncode == 1
+    assert "3 trials in a row have failed: the loss is nan" in failed.stderr
+    search, _ = studies(f"sqlite:///{own.path / 'optuna.db'}")
+    assert Counter(trial.state.name for trial in search.trials) == {"COMPLETE": 1, "FAIL": 3}
+    states = Counter(run.data.tags["trial.state"] for run in runs(own, search))
+    assert states == {"complete": 1, "failed": 3}
+
+
+def test_an_unknown_setting_is_an_error_before_the_first_trial(own: Checkout):
+    refused = own.run(*tune("--set", "tune.space={train.speed: {low: 0.1, high: 0.2}}"), check=False)
+    assert refused.stderr == "error: tune.space: train.speed: there is no such setting\n"
+
+
+def test_storages_that_do_not_answer_or_are_unknown_are_named(own: Checkout):
+    for url, reason in (
+        ("postgresql://me:secret@127.0.0.1:1/tune", "does not answer"),
+        ("mysql://me:secret@127.0.0.1/tune", "expected postgresql://"),
+    ):
+        refused = own.run(*tune("--storage", url), check=False)
+        assert refused.returncode == 1
+        assert reason in refused.stderr
+        assert "secret" not in refused.stderr
+
+
+@pytest.fixture
+def postgres():
+    server = Postgres()
+    server.start()
+    yield server
+    server.remove()
+
+
+def worker_of(trial: optuna.trial.FrozenTrial) -> int:
+    """The process that has a trial."""
+    return int(trial.user_attrs[WORKER].rpartition(":")[2])
+
+
+def test_many_workers_on_postgresql_of_which_one_is_killed_one_sleeps_and_the_server_restarts(
+    own: Checkout, postgres: Postgres
+):
+    command = tune("--trials", "40", "--workers", "4", "--heartbeat", "1", "--storage", postgres.url, *FEW)
+    with own.start(*command) as search:
+        read_until(search, "trial 4: ")
+        study, _ = studies(postgres.url)
+
+        def at_work(but: int | None = None) -> list[optuna.trial.FrozenTrial]:
+            found = study.get_trials(states=[optuna.trial.TrialState.RUNNING])
+            return [each for each in found if WORKER in each.user_attrs and worker_of(each) != but]
+
+        wait_for(at_work)
+        killed = at_work()[0]
+        psutil.Process(worker_of(killed)).kill()
+        wait_for(lambda: at_work(but=worker_of(killed)))
+        asleep = at_work(but=worker_of(killed))[0]
+        sleeper = psutil.Process(worker_of(asleep))
+        sleeper.suspend()
+        time.sleep(1)
+        postgres.restart()
+        # Past its heartbeat: another worker has been given its trial, or it had ended before it fell asleep.
+        wait_for(lambda: study.get_trials()[asleep.number].state.is_finished())
+        sleeper.resume()
+        said = search.stdout.read()
+    assert search.returncode == 0, said
+    assert "was killed (signal 9): another one" in said
+
+    study, finals = studies(postgres.url)
+    assert sum(trial.state.name.lower() in ENDED for trial in study.trials) == 40
+    assert len(slots(study, range(40)).done) == 40
+    assert not [trial for trial in study.trials if not trial.state.is_finished()]
+    assert study.trials[killed.number].state.name == "FAIL"
+    again = [trial for trial in study.trials if trial.user_attrs[SLOT] == killed.user_attrs[SLOT]]
+    assert [trial.state.name.lower() in ENDED for trial in again] == [False, True]
+    agree(own, study)
+    agree(own, finals)
