@@ -34,7 +34,7 @@ ui: .venv/installed ## look at the runs, at http://127.0.0.1:5000
 clean: ## remove what the pipeline made and what it would go on from; the runs in MLflow stay
 	rm -rf data/raw data/videos.csv data/missing.txt data/splits data/frames
 	if [ -d .state ]; then find .state -mindepth 1 -maxdepth 1 ! -name spool -exec rm -rf {} +; fi
-	rm -rf artifacts/model.pt artifacts/history.csv artifacts/calibration.json artifacts/evaluation artifacts/evaluation-* artifacts/ablation artifacts/report.html artifacts/data_report.html artifacts/preview.html artifacts/tune.html artifacts/tune artifacts/export .dvc/cache .dvc/tmp
+	rm -rf artifacts/model.pt artifacts/history.csv artifacts/calibration.json artifacts/evaluation artifacts/evaluation-* artifacts/ablation artifacts/report.html artifacts/data_report.html artifacts/preview.html artifacts/tune.html artifacts/tune.json artifacts/tune artifacts/export .dvc/cache .dvc/tmp
 	find src tests bench -name __pycache__ -prune -exec rm -rf {} +
 	rm -rf .pytest_cache .ruff_cache
 

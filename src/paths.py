@@ -41,6 +41,7 @@ DATA_REPORT = ARTIFACTS / "data_report.html"
 PREVIEW = ARTIFACTS / "preview.html"
 TUNE = ARTIFACTS / "tune.html"
 TUNE_FIGURES = ARTIFACTS / "tune"
+TUNE_RESULT = ARTIFACTS / "tune.json"
 
 ABLATION = MAIN / "artifacts" / "ablation"
 

@@ -12,7 +12,7 @@ from src import command, paths
 from tests.bare_checkout import bare_checkout
 
 COMMANDS = ["download", "split", "extract_frames", "train", "evaluate", "params", "data_report"]
-COMMANDS += ["export", "predict", "compare"]
+COMMANDS += ["export", "predict", "compare", "preview", "ablation", "tune"]
 HEAVY = ["torch", "mlflow", "numpy", "av", "matplotlib", "scipy", "pandas", "dvc", "optuna"]
 
 

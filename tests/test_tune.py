@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import signal
 import subprocess
 import time
@@ -110,6 +111,9 @@ def test_interrupted_at_trial_7_it_goes_on_to_the_total(own: Checkout):
     assert not list((own.path / ".state").glob("tune/*/"))
     assert not list((own.path / ".state/spool").iterdir())
 
+    numbers = json.loads((own.path / "artifacts/tune.json").read_text())
+    assert numbers["study"] == search.study_name
+    assert parent.data.metrics["winner.score"] == pytest.approx(numbers["winner.score"])
     page = (own.path / "artifacts/tune.html").read_text()
     assert "Test videos have not been looked at" in page
     recipe = yaml.safe_load((own.path / "recipes/tuned.yaml").read_text())
@@ -124,12 +128,14 @@ def test_interrupted_at_trial_7_it_goes_on_to_the_total(own: Checkout):
 
 
 def test_other_settings_are_another_search_and_it_says_so(own: Checkout):
-    first = own.run(*tune("--trials", "2", "--pareto", *FEW))
-    assert "trial 1: validation" in first.stdout
+    first = own.run(*tune("--trials", "5", "--pareto", *FEW))
+    assert "trial 4: validation" in first.stdout
     assert not any("score" in line for line in first.stdout.splitlines() if "again" not in line)
     other = own.run(*tune("--trials", "2", "--pareto", *FEW, "--set", "train.weight_decay=0.01"))
     assert "a new one" in other.stderr
-    assert "other settings, 2 trials" in other.stderr
+    assert "other settings, 5 trials" in other.stderr
+    figures = {path.stem for path in (own.path / "artifacts/tune").glob("*.png")}
+    assert figures == {"front", "history", "importance", "slice", "parallel"}
     names = optuna.get_all_study_names(f"sqlite:///{own.path / 'optuna.db'}")
     assert len(names) == 4
 

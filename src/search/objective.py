@@ -107,7 +107,8 @@ class Judge(Observer):
         self.recorder.points(points, step=len(history))
         if len(self.trial.study.directions) == 1:
             self.trial.report(value, step=len(history))
-            if self.prunable and self.trial.should_prune():
+            over = len(history) == self.settings.train.epochs
+            if self.prunable and not over and self.trial.should_prune():
                 raise optuna.TrialPruned
         else:
             self.trial.set_user_attr("epoch", len(history))  # also how a worker that was asleep learns of it

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import argparse
+import json
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING
 
 import yaml
@@ -46,7 +47,7 @@ def report(search: Search, arguments: argparse.Namespace, recorder: Recorder, *,
     better = _difference(own, winner, search, search.data.val, side="val")
     test = _tested(search, winner, own) if arguments.confirm else None
     recipe = write_recipe(search, winner)
-    lines, tested = _lines(ranking, better, search), _test_lines(winner, test) if test else []
+    lines, tested = _lines(ranking, better, search), _test_lines(winner, own, test) if test else []
     print("\n".join(["", *lines, *([""] if tested else []), *tested]))
     print(f"\n{os.path.relpath(recipe)}: python -m src.params apply … {recipe.stem}")
     there = slots(search.study, range(arguments.trials))
@@ -60,11 +61,21 @@ def report(search: Search, arguments: argparse.Namespace, recorder: Recorder, *,
     }
     pictures = page.write(search, there, ranking, verdicts=verdicts, spent=spent)
     print(f"{os.path.relpath(paths.TUNE)}: what helped, how the search went, and where the time went")
-    numbers = {f"winner.{key}": winner.mean(key) for key in ("score", "val", "gap")}
-    numbers |= {f"params.{key}": own.mean(key) for key in ("score", "val", "gap")}
+    numbers = {f"winner.{key}": winner.mean(key) for key in ("score", "val", "train", "gap")}
+    numbers |= {f"params.{key}": own.mean(key) for key in ("score", "val", "train", "gap")}
     if test:
         numbers |= {"winner.test": float(test.winner.mean()), "params.test": float(test.own.mean())}
-    recorder.results(numbers, [paths.TUNE, recipe, *pictures], folder="tune")
+    result = {
+        "study": search.study.study_name,
+        "winner": winner.slot,
+        **numbers,
+        "difference": asdict(better),
+        "test_difference": test and asdict(test.difference),
+        "ended_early": page.saved(there, epochs=search.base.train.epochs),
+        "seconds": spent,
+    }
+    files.write_text(paths.TUNE_RESULT, json.dumps(result, indent=1) + "\n")
+    recorder.results(numbers, [paths.TUNE, paths.TUNE_RESULT, recipe, *pictures], folder="tune")
 
 
 def _difference(a: Finalist, b: Finalist, search: Search, videos: Sequence[Video], *, side: str) -> Difference:
@@ -107,12 +118,14 @@ def _lines(ranking: Sequence[Finalist], better: Difference, search: Search) -> l
     return [*lines, f"best: {name(ranking[0].slot)}; over params.yaml {verdict(better, videos='validation')}"]
 
 
-def _test_lines(winner: Finalist, test: Test) -> list[str]:
+def _test_lines(winner: Finalist, own: Finalist, test: Test) -> list[str]:
     unread = f", {test.listed - test.videos} more could not be read" if test.listed > test.videos else ""
     lines = [
         f"on {test.videos} test videos{unread}:",
-        f"  {name(winner.slot):12} {test.winner.mean():.1%}",
-        f"  {name(0):12} {test.own.mean():.1%}",
+        *(
+            f"  {name(each.slot):12} {hits.mean():.1%}, gap {100 * (each.mean('train') - hits.mean()):.1f} points"
+            for each, hits in ((winner, test.winner), (own, test.own))
+        ),
     ]
     return [*lines, f"  {verdict(test.difference, videos='test')}"] if winner.slot else lines
 

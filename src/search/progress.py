@@ -32,6 +32,9 @@ class Progress:
         parts = [f"{slots.of(TrialState.PRUNED)} pruned", f"{slots.of(TrialState.FAIL)} failed"]
         if best := _best(slots):
             parts.insert(0, f"best {_name(best)}: {_numbers(best)}")
+        at_work = sorted((trial for trial in slots.last.values() if trial.state == TrialState.RUNNING), key=_name)
+        if epochs := [f"{_name(trial)}: epoch {trial.last_step + 1}" for trial in at_work if trial.last_step]:
+            parts.append(f"at work: {', '.join(epochs)}")
         text = ", ".join(part for part in parts if not part.startswith("0 "))
         if text != self.text:
             self.text = text

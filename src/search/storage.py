@@ -120,7 +120,11 @@ def turn(storage: Storage, study: str) -> Iterator[None]:
 def _locked(storage: Storage, key: int) -> sqlalchemy.Connection:
     """A connection that holds the server's lock of this number."""
     connection = storage.engine.connect()
+    # A worker that falls asleep while it has its turn does not hold the others up for longer than one that is dead.
+    limit = {"limit": f"{max(10, GRACE * storage.heartbeat_interval)}s"}
     try:
+        setting = "SELECT set_config('idle_in_transaction_session_timeout', :limit, false)"
+        connection.execute(sqlalchemy.text(setting), limit)
         connection.execute(sqlalchemy.text("SELECT pg_advisory_lock(:key)"), {"key": key})
     except BaseException:
         connection.invalidate()

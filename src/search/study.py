@@ -180,8 +180,8 @@ def open_study(
     """The study of the search of these `parts`, and that of its finalists; made if there are none."""
     name = f"tune-{fingerprint(parts)[:8]}"
     directions = ["maximize", "minimize"] if pareto else ["maximize"]
-    # Successive halving: of the trials that come as far as a rung, the best third goes on.
-    pruner = optuna.pruners.SuccessiveHalvingPruner(min_resource=max(1, epochs // 12), reduction_factor=3)
+    # Successive halving: of the trials that come as far as a rung, the best quarter goes on.
+    pruner = optuna.pruners.SuccessiveHalvingPruner(min_resource=max(1, epochs // 12), reduction_factor=4)
     there = {"storage": storage, "load_if_exists": True, "pruner": pruner}
     with turn(storage, name):
         search = optuna.create_study(study_name=name, directions=directions, **there)
