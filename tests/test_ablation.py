@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import signal
 import subprocess
@@ -122,7 +123,11 @@ def plan(checkout: Checkout, *arguments: str) -> list[dict]:
 
 
 def trainings_of(series: subprocess.Popen) -> list[psutil.Process]:
-    return [child for child in psutil.Process(series.pid).children() if "--only" in child.cmdline()]
+    found = []
+    for child in psutil.Process(series.pid).children():
+        with contextlib.suppress(psutil.ZombieProcess, psutil.NoSuchProcess):  # it has just ended
+            found += [child] if "--only" in child.cmdline() else []
+    return found
 
 
 def test_folds_and_seeds_are_done_two_at_a_time_and_one_by_one_to_the_same_end(own: Checkout):
