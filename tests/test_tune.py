@@ -194,7 +194,7 @@ def worker_of(trial: optuna.trial.FrozenTrial) -> int:
 def test_many_workers_on_postgresql_of_which_one_is_killed_one_sleeps_and_the_server_restarts(
     own: Checkout, postgres: Postgres
 ):
-    command = tune("--trials", "40", "--workers", "4", "--heartbeat", "1", "--storage", postgres.url, *FEW)
+    command = tune("--trials", "40", "--workers", "4", "--heartbeat", "3", "--storage", postgres.url, *FEW)
     with own.start(*command) as search:
         read_until(search, "trial 4: ")
         study, _ = studies(postgres.url)
