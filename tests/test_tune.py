@@ -7,6 +7,7 @@ import signal
 import subprocess
 import time
 from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
 
 import mlflow
@@ -17,7 +18,7 @@ import yaml
 from mlflow.entities import Run
 
 from src import tables
-from src.search.storage import connect
+from src.search.storage import Storage, connect
 from src.search.study import SLOT, WORKER, slots
 from tests.conftest import Checkout
 from tests.search.postgres import Postgres
@@ -26,6 +27,20 @@ from tests.tracking.trainings import wait_for
 
 FEW = ("--set", "tune.finalists=1", "--set", "tune.seeds=2")
 ENDED = ("complete", "pruned")
+
+
+CONNECTED: list[Storage] = []
+"""By the test that runs."""
+
+
+@pytest.fixture(autouse=True)
+def disconnected() -> Iterator[None]:
+    """No test leaves a connection behind: Python would say so in the middle of another one."""
+    yield
+    while CONNECTED:
+        storage = CONNECTED.pop()
+        storage.remove_session()
+        storage.engine.dispose()
 
 
 @pytest.fixture
@@ -43,6 +58,7 @@ def tune(*arguments: str) -> tuple[str, ...]:
 def studies(url: str) -> tuple[optuna.Study, optuna.Study]:
     """The search in a storage that has one, and its finals."""
     storage = connect(url)
+    CONNECTED.append(storage)
     names = sorted(optuna.get_all_study_names(storage))
     assert len(names) == 2
     return tuple(optuna.load_study(storage=storage, study_name=name) for name in names)
@@ -179,7 +195,7 @@ def test_storages_that_do_not_answer_or_are_unknown_are_named(own: Checkout):
 
 
 @pytest.fixture
-def postgres():
+def postgres() -> Iterator[Postgres]:
     server = Postgres()
     server.start()
     yield server
