@@ -36,12 +36,23 @@ def last_words(log: Path) -> str:
     return lines[-1] if lines else "failed"
 
 
+_told = threading.Event()
+
+
 def end_with_parent() -> None:
     """In a child: stop as at Ctrl-C, and lose nothing, when the parent closes the input, or is killed."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # which a shell's background job has ignored
     threading.Thread(target=_stop_at_the_end_of_input, daemon=True).start()
+
+
+def stop_if_told() -> None:
+    """In a child: Ctrl-C once more, if the parent's was only noted by what has ended since."""
+    if _told.is_set():
+        raise KeyboardInterrupt
 
 
 def _stop_at_the_end_of_input() -> None:
     while os.read(sys.stdin.fileno(), 1):  # not through a buffer, whose lock Python wants when it ends
         pass
+    _told.set()
     os.kill(os.getpid(), signal.SIGINT)

@@ -21,6 +21,7 @@ MAIN = main_checkout(ROOT)
 
 PARAMS = ROOT / "params.yaml"
 RECIPES = ROOT / "recipes"
+TUNED = RECIPES / "tuned.yaml"
 
 RAW = ROOT / "data" / "raw"
 SOURCE = RAW / "source.json"

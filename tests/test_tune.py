@@ -102,8 +102,8 @@ def test_interrupted_at_trial_7_it_goes_on_to_the_total(own: Checkout):
     for number, trial in before.items():
         if number in [done.number for done in there.done]:
             assert search.trials[number].params == trial.params
-        elif trial.params:  # interrupted after its values were drawn
-            assert there.last[trial.user_attrs[SLOT]].params == trial.params
+        else:  # interrupted: what had been drawn by then is kept
+            assert trial.params.items() <= there.last[trial.user_attrs[SLOT]].params.items()
     own_settings = yaml.safe_load((own.path / "params.yaml").read_text())
     assert search.trials[0].params["train.lr"] == own_settings["train"]["lr"]
     agree(own, search)
@@ -131,7 +131,7 @@ def test_interrupted_at_trial_7_it_goes_on_to_the_total(own: Checkout):
     assert numbers["study"] == search.study_name
     assert parent.data.metrics["winner.score"] == pytest.approx(numbers["winner.score"])
     page = (own.path / "artifacts/tune.html").read_text()
-    assert "Test videos have not been looked at" in page
+    assert "Test videos were not looked at" in page
     recipe = yaml.safe_load((own.path / "recipes/tuned.yaml").read_text())
     best = max(finals.trials, key=lambda trial: trial.value)
     assert set(own_settings["tune"]["space"]) == {f"{s}.{k}" for s, keys in recipe.items() for k in keys}

@@ -8,7 +8,6 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Collection
-from datetime import datetime
 from pathlib import Path
 
 import optuna
@@ -19,7 +18,7 @@ from src.command import UserError
 from src.search import finals, outcome, space, study
 from src.search.progress import Progress
 from src.search.study import slots
-from src.search.worker import BEGUN, Search
+from src.search.worker import Search
 from src.tracking.courier import courier
 from src.tracking.recorder import recording
 from src.training.state import locked
@@ -42,7 +41,7 @@ def conduct(search: Search, arguments: argparse.Namespace) -> None:
         with recording(settings=settings, tags=tags, name=run_name, spool=state.spool) as recorder:
             state.spool = recorder.spool
             for each in (search.study, search.finals):
-                each.set_user_attr(BEGUN, datetime.now().isoformat())
+                study.begin(each)
             began = time.time()
             workers = Workers(search, arguments, parent=recorder.spool)
             with courier(recorder.spool):
@@ -72,9 +71,12 @@ class Workers:
 
     def __init__(self, search: Search, arguments: argparse.Namespace, *, parent: str):
         self.search, self.parent = search, parent
-        self.gpus = torch.cuda.device_count() if search.base.runtime.device == "auto" else 0
-        cores = os.cpu_count() or 1
-        self.count = arguments.workers or self.gpus or min(4, cores)
+        device, cores = search.base.runtime.device, os.cpu_count() or 1
+        there = range(torch.cuda.device_count() if device == "auto" else 0)
+        visible = os.environ.get("CUDA_VISIBLE_DEVICES")
+        self.gpus = visible.split(",")[: len(there)] if visible else [str(number) for number in there]
+        on_one = device.startswith("cuda")
+        self.count = arguments.workers or len(self.gpus) or (1 if on_one else min(4, cores))
         self.threads = max(1, cores // self.count)
         self.children: dict[int, subprocess.Popen] = {}
 
@@ -84,19 +86,20 @@ class Workers:
             return
         title = {"search": "search", "finals": "again, with other seeds"}[stage]
         progress = Progress(title, slots(of, wanted), total=len(wanted))
-        since = datetime.fromisoformat(of.user_attrs[BEGUN])
         try:
             for number in range(min(self.count, len(wanted))):
                 self._start(stage, number)
-            self._follow(stage, lambda: progress.update(slots(of, wanted)))
+            self._follow(stage, lambda: progress.update(slots(of, wanted)), lambda: study.stuck(of, wanted))
         finally:
             self._stop()
             progress.close()
-        if reason := study.stuck(slots(of, wanted).done, since=since):
+        if reason := study.stuck(of, wanted):
             raise UserError(
                 f"{study.IN_A_ROW} trials in a row have failed: {reason}\n"
                 "mend it, or take the setting out of tune.space; the same command goes on from here"
             )
+        if len(done := slots(of, wanted).done) < len(wanted):
+            raise UserError(f"{len(wanted) - len(done)} trials are left: the same command goes on from here")
 
     def _start(self, stage: str, number: int) -> None:
         own = [
@@ -106,7 +109,7 @@ class Workers:
             self.parent,
             *(["--set", "runtime.workers=0"] if self.threads == 1 and not self.gpus else []),
         ]
-        env = {"CUDA_VISIBLE_DEVICES": str(number % self.gpus)} if self.gpus > 1 else {}
+        env = {"CUDA_VISIBLE_DEVICES": self.gpus[number % len(self.gpus)]} if len(self.gpus) > 1 else {}
         command = [*sys.argv[1:], *own]
         self.children[number] = children.start(
             "src.tune", command, log=self._log(stage, number), threads=self.threads, env=env
@@ -115,23 +118,26 @@ class Workers:
     def _log(self, stage: str, number: int) -> Path:
         return paths.STATE / "tune" / self.search.study.study_name / f"{stage}-worker-{number + 1}.log"
 
-    def _follow(self, stage: str, look: Callable[[], None]) -> None:
-        """Until every worker has ended; one that was killed is started again, since its trial is to be taken over."""
+    def _follow(self, stage: str, look: Callable[[], None], stuck: Callable[[], str | None]) -> None:
+        """Until every worker has ended, or none gets on. One that was stopped or killed by others is started again."""
         restarts = 0
-        while self.children:
+        while self.children and not stuck():
             time.sleep(LOOK)
             look()
             for number, child in list(self.children.items()):
                 if child.poll() is None:
                     continue
                 del self.children[number]
-                if child.returncode < 0 and restarts < RESTARTS:
-                    restarts += 1
-                    print(f"worker {number + 1} was killed (signal {-child.returncode}): another one", file=sys.stderr)
-                    self._start(stage, number)
-                elif child.returncode:
-                    log = self._log(stage, number)
-                    raise UserError(f"worker {number + 1}: {children.last_words(log)}\nsee {log}")
+                if not child.returncode:
+                    continue
+                log = self._log(stage, number)
+                said = children.last_words(log)
+                if restarts == RESTARTS or not (child.returncode < 0 or said.startswith("interrupted")):
+                    raise UserError(f"worker {number + 1}: {said}\nsee {log}")
+                restarts += 1
+                how = f"killed (signal {-child.returncode})" if child.returncode < 0 else "stopped"
+                print(f"worker {number + 1} was {how}: another one", file=sys.stderr)
+                self._start(stage, number)
         look()
 
     def _stop(self) -> None:

@@ -74,7 +74,7 @@ def ranked(search: Search, total: int) -> list[int]:
     complete = slots(search.study, range(1, total)).complete
     if len(search.study.directions) > 1:
         front = {trial.number for trial in search.study.best_trials}
-        complete = [trial for trial in complete if trial.number in front]
+        complete = [trial for trial in complete if trial.number in front] or complete
     return [trial.user_attrs["slot"] for trial in sorted(complete, key=merit, reverse=True)]
 
 
@@ -106,12 +106,18 @@ def finalists(search: Search, planned: dict[int, Planned]) -> list[Finalist]:
 
 
 def difference(a: np.ndarray, b: np.ndarray, videos: Sequence[Video], *, bootstrap: int, seed: int) -> Difference:
-    """`b` less `a`, hits `(seeds, videos)` each: of a video the shares over seeds; whole groups are resampled."""
-    groups = [video.group for video in videos]
-    gains = b.mean(0) - a.mean(0)
-    low, high = metrics.interval(metrics.resampled_means(gains, groups, times=bootstrap, seed=seed))
-    sums = np.array([(b.sum(0) - a.sum(0))[[g == group for g in groups]].sum() for group in sorted(set(groups))])
-    return Difference(float(gains.mean()), low, high, paired_p(sums))
+    """`b` less `a`, hits `(seeds, videos)` each. The interval resamples whole groups, and the seeds of both."""
+    names, index = np.unique([video.group for video in videos], return_inverse=True)
+    member = np.eye(len(names))[index]  # (videos, groups)
+    rng = np.random.default_rng(seed)
+    times = rng.multinomial(len(names), np.full(len(names), 1 / len(names)), size=bootstrap)  # that a group is drawn
+    shares = []
+    for hits in (a, b):
+        drawn = rng.multinomial(len(hits), np.full(len(hits), 1 / len(hits)), size=bootstrap) / len(hits)
+        shares.append(((drawn @ (hits @ member)) * times).sum(1) / (times @ member.sum(0)))
+    low, high = metrics.interval(shares[1] - shares[0])
+    sums = np.rint((b.sum(0) - a.sum(0)) @ member).astype(int)
+    return Difference(float(b.mean() - a.mean()), low, high, paired_p(sums))
 
 
 def answer_test(finalist: Finalist, search: Search, videos: Sequence[Video]) -> np.ndarray:

@@ -5,16 +5,23 @@ from __future__ import annotations
 import argparse
 import json
 import os
-from collections.abc import Sequence
+import sys
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
+from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import yaml
+from optuna.trial import TrialState
 
 from src import files, paths
-from src.search import finals
+from src.command import UserError
+from src.search import finals, page
 from src.search.finals import Difference, Finalist
-from src.search.study import slots
+from src.search.progress import ending
+from src.search.study import Slots, slots
+from src.search.worker import OF, SEED
 
 if TYPE_CHECKING:
     import numpy as np
@@ -38,29 +45,53 @@ class Test:
 
 
 def report(search: Search, arguments: argparse.Namespace, recorder: Recorder, *, seconds: float, workers: int) -> None:
-    """Print and write all of it, also to the run of `recorder`."""
-    from src.search import page
+    """Print and write all of it, also to the run of `recorder`. Raises `UserError` if params.yaml could not be trained.
 
+    What validation says is written before test videos are asked, so that nothing of it is lost if these cannot be.
+    """
     planned = finals.plan(search, arguments.trials)
+    failed = [trial for trial in slots(search.finals, planned).done if trial.state == TrialState.FAIL]
+    said = [f"{name(t.user_attrs[OF])} with seed {t.user_attrs[SEED]}: {ending(t)}" for t in failed]
+    if any(trial.user_attrs[OF] == 0 for trial in failed):
+        raise UserError("\n".join([*said, "mend it; the same command trains these again"]))
+    for line in said:
+        print(f"note: left out, {line}; the same command tries it again", file=sys.stderr)
     ranking = finals.finalists(search, planned)
     winner, own = ranking[0], next(each for each in ranking if each.slot == 0)
-    better = _difference(own, winner, search, search.data.val, side="val")
-    test = _tested(search, winner, own) if arguments.confirm else None
-    recipe = write_recipe(search, winner)
-    lines, tested = _lines(ranking, better, search), _test_lines(winner, own, test) if test else []
-    print("\n".join(["", *lines, *([""] if tested else []), *tested]))
-    print(f"\n{os.path.relpath(recipe)}: python -m src.params apply … {recipe.stem}")
+    better = _difference(search, search.data.val, own.hits("val"), winner.hits("val"))
+    recipe, lines = write_recipe(search, winner), _lines(ranking, better, search)
+    print("\n".join(["", *lines, "", f"{os.path.relpath(recipe)}: python -m src.params apply … {recipe.stem}"]))
     there = slots(search.study, range(arguments.trials))
+    publish = partial(_publish, search, there, ranking, better, recorder, lines[-1])
     spent = page.time_spent(there, ranking, seconds=seconds, workers=workers)
+    publish(spent, None)
+    if arguments.confirm:
+        test = _tested(search, winner, own)
+        print("\n".join(["", *_test_lines(winner, own, test)]))
+        publish(spent, test)
+    print(f"{os.path.relpath(paths.TUNE)}: what helped, how the search went, and where the time went")
+
+
+def _publish(
+    search: Search,
+    there: Slots,
+    ranking: Sequence[Finalist],
+    better: Difference,
+    recorder: Recorder,
+    conclusion: str,
+    spent: Mapping[str, float],
+    test: Test | None,
+) -> None:
+    """The page, the numbers, and both in MLflow."""
+    winner, own = ranking[0], next(each for each in ranking if each.slot == 0)
     verdicts = {
-        "conclusion": lines[-1],
+        "conclusion": conclusion,
         "better": verdict(better, videos="validation") if winner.slot else None,
-        "test": tested,
+        "test": _test_lines(winner, own, test) if test else [],
         "name": name,
         "whole": sum(spent.values()),
     }
     pictures = page.write(search, there, ranking, verdicts=verdicts, spent=spent)
-    print(f"{os.path.relpath(paths.TUNE)}: what helped, how the search went, and where the time went")
     numbers = {f"winner.{key}": winner.mean(key) for key in ("score", "val", "train", "gap")}
     numbers |= {f"params.{key}": own.mean(key) for key in ("score", "val", "train", "gap")}
     if test:
@@ -75,24 +106,23 @@ def report(search: Search, arguments: argparse.Namespace, recorder: Recorder, *,
         "seconds": spent,
     }
     files.write_text(paths.TUNE_RESULT, json.dumps(result, indent=1) + "\n")
-    recorder.results(numbers, [paths.TUNE, paths.TUNE_RESULT, recipe, *pictures], folder="tune")
+    recorder.results(numbers, [paths.TUNE, paths.TUNE_RESULT, paths.TUNED, *pictures], folder="tune")
 
 
-def _difference(a: Finalist, b: Finalist, search: Search, videos: Sequence[Video], *, side: str) -> Difference:
+def _difference(search: Search, videos: Sequence[Video], own: np.ndarray, winner: np.ndarray) -> Difference:
     how = search.base.evaluate
-    return finals.difference(a.hits(side), b.hits(side), videos, bootstrap=how.bootstrap, seed=how.seed)
+    return finals.difference(own, winner, videos, bootstrap=how.bootstrap, seed=how.seed)
 
 
 def _tested(search: Search, winner: Finalist, own: Finalist) -> Test:
     """Once all is decided, and not before."""
     from src.video import manifest
 
-    listing, how = paths.SPLITS / "test.csv", search.base.evaluate
+    listing = paths.SPLITS / "test.csv"
     videos, listed = manifest.videos(listing, frames=paths.FRAMES, classes=search.data.classes)
     first = finals.answer_test(winner, search, videos)
     second = first if winner.slot == own.slot else finals.answer_test(own, search, videos)
-    difference = finals.difference(second, first, videos, bootstrap=how.bootstrap, seed=how.seed)
-    return Test(first, second, difference, len(videos), listed)
+    return Test(first, second, _difference(search, videos, second, first), len(videos), listed)
 
 
 def name(slot: int) -> str:
@@ -130,7 +160,7 @@ def _test_lines(winner: Finalist, own: Finalist, test: Test) -> list[str]:
     return [*lines, f"  {verdict(test.difference, videos='test')}"] if winner.slot else lines
 
 
-def write_recipe(search: Search, winner: Finalist) -> os.PathLike[str]:
+def write_recipe(search: Search, winner: Finalist) -> Path:
     """The winner's settings as recipes/tuned.yaml."""
     own = search.base.model_dump()
     settings = search.settings_of(winner.slot)
@@ -143,5 +173,5 @@ def write_recipe(search: Search, winner: Finalist) -> os.PathLike[str]:
     )
     numbers = f"validation {winner.mean('val'):.1%}, gap {100 * winner.mean('gap'):.1f} points"
     head = f"# What `python -m src.tune` found best: {found}, by {by}:\n# {numbers}.\n"
-    files.write_text(paths.RECIPES / "tuned.yaml", head + yaml.safe_dump(settings, default_flow_style=None))
-    return paths.RECIPES / "tuned.yaml"
+    files.write_text(paths.TUNED, head + yaml.safe_dump(settings, default_flow_style=None))
+    return paths.TUNED

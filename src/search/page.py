@@ -68,7 +68,6 @@ def _row(trial: FrozenTrial) -> dict[str, Any]:
     return {
         "slot": trial.user_attrs[SLOT],
         "ending": ending(trial),
-        "state": trial.state.name.lower(),
         "values": values,
     }
 

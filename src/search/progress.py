@@ -5,7 +5,7 @@ from __future__ import annotations
 from optuna.trial import FrozenTrial, TrialState
 from tqdm import tqdm
 
-from src.search.study import REASON, SLOT, Slots
+from src.search.study import DIED, REASON, SLOT, Slots
 from src.search.worker import OF, SEED
 
 
@@ -67,4 +67,4 @@ def ending(trial: FrozenTrial) -> str:
         return f"{_numbers(trial)}{score}"
     if trial.state == TrialState.PRUNED:
         return f"ended after epoch {trial.last_step}, at a score of {trial.intermediate_values[trial.last_step]:.3f}"
-    return f"failed: {trial.user_attrs.get(REASON, 'its worker died twice').splitlines()[0]}"
+    return f"failed: {trial.user_attrs.get(REASON, DIED).splitlines()[0]}"

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import threading
-import time
 import warnings
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import optuna
@@ -72,14 +72,18 @@ def connect(url: str | None, *, heartbeat: int = HEARTBEAT) -> Storage:
 
     A worker counts as dead after `GRACE` times `heartbeat` seconds without a sign of life.
     """
-    parsed = sqlalchemy.make_url(url or f"sqlite:///{paths.OPTUNA_DB}")
+    expected = "expected postgresql://USER:PASSWORD@HOST/DATABASE or sqlite:///FILE"
+    try:
+        parsed = sqlalchemy.make_url(url or f"sqlite:///{paths.OPTUNA_DB}")
+    except sqlalchemy.exc.ArgumentError:
+        raise UserError(f"--storage {url}: {expected}") from None
     if parsed.get_backend_name() == "sqlite":
         options = {"connect_args": {"timeout": 60}}
     elif parsed.get_backend_name() == "postgresql":
         parsed = parsed.set(drivername="postgresql+psycopg")
         options = {"pool_pre_ping": True, "connect_args": {"connect_timeout": 10}}
     else:
-        raise UserError(f"--storage {shown(url)}: expected postgresql://USER:PASSWORD@HOST/DATABASE or sqlite:///FILE")
+        raise UserError(f"--storage {shown(url)}: {expected}")
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
@@ -106,14 +110,8 @@ def turn(storage: Storage, study: str) -> Iterator[None]:
             connection.invalidate()  # closed, not kept: the server frees what a connection holds
             connection.close()
         return
-    paths.STATE.mkdir(exist_ok=True)
-    lock = Lock(paths.STATE / "tune.lock")
-    while not lock.acquire():
-        time.sleep(0.02)
-    try:
+    with Lock(Path(f"{storage.engine.url.database}.lock")).held():  # beside the file, which other checkouts may share
         yield
-    finally:
-        lock.release()
 
 
 @_patient

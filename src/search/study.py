@@ -30,7 +30,11 @@ SLOT, REASON, WORKER, DEATHS = "slot", "reason", "worker", "deaths"
 PARTS = "parts"
 """Attribute of a study: the fingerprints that make it another one than others."""
 
+BEGUN, REPEATS = "begun", "repeats"
+"""Attributes of a study: when the command was last started; whether what had failed before that is tried again."""
+
 INTERRUPTED = "interrupted"
+DIED = "its worker died twice"
 MOST_DEATHS = 2
 IN_A_ROW = 3
 """So many trials that fail for the same reason, and the search stops."""
@@ -46,9 +50,10 @@ class Planned:
 
 @dataclass(frozen=True)
 class Slots:
-    """Of each slot the trial that counts: the last one."""
+    """Of each slot the trial that counts: the last one. What failed before `since` is to be tried again."""
 
     trials: Sequence[FrozenTrial]
+    since: datetime | None = None
 
     @cached_property
     def last(self) -> dict[int, FrozenTrial]:
@@ -57,7 +62,7 @@ class Slots:
     @cached_property
     def again(self) -> list[FrozenTrial]:
         """Those that are to be planned again."""
-        return [trial for trial in self.last.values() if trial.state == TrialState.FAIL and _to_repeat(trial)]
+        return [trial for trial in self.last.values() if trial.state == TrialState.FAIL and self._to_repeat(trial)]
 
     @cached_property
     def done(self) -> list[FrozenTrial]:
@@ -68,6 +73,12 @@ class Slots:
     @cached_property
     def complete(self) -> list[FrozenTrial]:
         return [trial for trial in self.done if trial.state == TrialState.COMPLETE]
+
+    def _to_repeat(self, trial: FrozenTrial) -> bool:
+        if self.since and trial.datetime_complete < self.since:
+            return True
+        reason = trial.user_attrs.get(REASON)
+        return reason == INTERRUPTED or (reason is None and trial.user_attrs.get(DEATHS, 0) + 1 < MOST_DEATHS)
 
     def of(self, state: TrialState) -> int:
         """How many ended so."""
@@ -80,12 +91,9 @@ class Slots:
 
 def slots(study: optuna.Study, wanted: Collection[int]) -> Slots:
     """Those slots that are `wanted`, of all that a study has."""
-    return Slots([trial for trial in study.get_trials(deepcopy=False) if trial.user_attrs.get(SLOT) in wanted])
-
-
-def _to_repeat(trial: FrozenTrial) -> bool:
-    reason = trial.user_attrs.get(REASON)
-    return reason == INTERRUPTED or (reason is None and trial.user_attrs.get(DEATHS, 0) + 1 < MOST_DEATHS)
+    since = datetime.fromisoformat(study.user_attrs[BEGUN]) if study.user_attrs.get(REPEATS) else None
+    there = [trial for trial in study.get_trials(deepcopy=False) if trial.user_attrs.get(SLOT) in wanted]
+    return Slots(there, since)
 
 
 def take(
@@ -105,11 +113,11 @@ def take(
         fail_the_dead(study, storage)
         there = slots(study, planned)
         free = [slot for slot in planned if slot not in there.last]
+        if sampler and (there.again or free):
+            study.sampler = sampler(there.again[0].user_attrs[SLOT] if there.again else free[0])
         if there.again:
             _plan_again(study, there.again[0], planned)
         elif free:
-            if sampler:
-                study.sampler = sampler(free[0])
             study.enqueue_trial(planned[free[0]].params, user_attrs=planned[free[0]].attrs | {SLOT: free[0]})
         elif not there.waiting():
             return None
@@ -125,6 +133,9 @@ def take(
 def _plan_again(study: optuna.Study, trial: FrozenTrial, planned: Mapping[int, Planned]) -> None:
     slot, died = trial.user_attrs[SLOT], REASON not in trial.user_attrs
     attrs = planned[slot].attrs | {SLOT: slot, DEATHS: trial.user_attrs.get(DEATHS, 0) + died}
+    if not trial.params:  # it ended before it had drawn any
+        study.enqueue_trial(planned[slot].params, user_attrs=attrs)
+        return
     drawn = {"params": trial.params, "distributions": trial.distributions}
     study.add_trial(optuna.create_trial(state=TrialState.WAITING, **drawn, user_attrs=attrs))
 
@@ -141,12 +152,13 @@ def fail_the_dead(study: optuna.Study, storage: Storage) -> None:
             study.tell(trial.number, state=TrialState.FAIL, skip_if_finished=True)
 
 
-def stuck(done: Sequence[FrozenTrial], *, since: datetime) -> str | None:
-    """The reason for which the last trials that ended have all failed, if it is one and the same."""
-    last = [trial for trial in done if trial.datetime_complete > since][-IN_A_ROW:]
+def stuck(study: optuna.Study, wanted: Collection[int]) -> str | None:
+    """The reason for which the last trials since the command was started have all failed, if it is one and the same."""
+    since = datetime.fromisoformat(study.user_attrs[BEGUN])
+    last = [trial for trial in slots(study, wanted).done if trial.datetime_complete > since][-IN_A_ROW:]
     kinds = Counter(kind(trial.user_attrs.get(REASON, "")) for trial in last if trial.state == TrialState.FAIL)
     if len(last) == IN_A_ROW and max(kinds.values(), default=0) == IN_A_ROW:
-        return last[-1].user_attrs.get(REASON, "its worker died twice")
+        return last[-1].user_attrs.get(REASON, DIED)
     return None
 
 
@@ -165,7 +177,8 @@ def identify(
     model = base.model
     weights = pretrained.find(model.weights, variant=model.variant, depth=model.network()["depth"])
     identity = run.identify(base, [train, val], classes=classes, weights=weights)
-    objective = {key: settings["tune"][key] for key in ("penalty", "tolerance")}
+    objective = [settings["tune"][key] for key in ("penalty", "tolerance")]
+    objective += [settings["evaluate"][key] for key in ("views", "crops", "seed")]
     return {
         "data": fingerprint([identity["dataset.sha256"], classes, settings["dataset"]["mirror"]]),
         "space": fingerprint([settings["tune"]["space"], objective, pareto, sampler, settings["tune"]["seed"]]),
@@ -189,7 +202,17 @@ def open_study(
         for study in (search, finals):
             if study.user_attrs.get(PARTS) is None:
                 study.set_user_attr(PARTS, parts)
+        if not finals.user_attrs.get(REPEATS):
+            finals.set_user_attr(REPEATS, True)
+        for study in (search, finals):
+            if BEGUN not in study.user_attrs:
+                begin(study)
     return search, finals
+
+
+def begin(study: optuna.Study) -> None:
+    """Note that the command has been started."""
+    study.set_user_attr(BEGUN, datetime.now().isoformat())
 
 
 def sampler(name: str, seed: int) -> optuna.samplers.BaseSampler:

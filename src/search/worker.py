@@ -11,7 +11,6 @@ import traceback
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -19,20 +18,17 @@ import optuna
 from optuna.exceptions import UpdateFinishedTrialError
 from optuna.trial import TrialState
 
-from src import paths, pretrained
+from src import children, paths, pretrained
 from src.command import UserError
 from src.params import Params, check, lay_on
 from src.search.objective import Data, Judge, score
-from src.search.space import Dimension, Settings, overlay
+from src.search.space import Dimension, Settings, overlay, own_values
 from src.search.storage import Storage, alive
 from src.search.study import INTERRUPTED, REASON, SLOT, Planned, sampler, slots, stuck, take
 from src.tracking.recorder import Recorder, recording
 from src.training import run
 from src.training.answers import probabilities, sample
 from src.training.state import TrainingState
-
-BEGUN = "begun"
-"""Attribute of a study: when the command was last started."""
 
 OF, SEED = "of", "seed"
 """Attributes of a finalist's training: the slot of the search that it repeats, and its `train.seed`."""
@@ -78,6 +74,7 @@ class _Quiet:
         return self.recorder.run_id
 
     def points(self, values: Mapping[str, float], *, step: int) -> None:
+        children.stop_if_told()
         self.recorder.points(values, step=step)
 
     def checkpoint(self, write: Any, *, epoch: int, best: int) -> None:
@@ -94,7 +91,7 @@ class Worker:
 
     def search_all(self, total: int) -> None:
         """Carry out trials until the study has `total`."""
-        own = {dimension.key: dimension.own for dimension in self.search.space}
+        own = own_values(self.search.space)
         planned = {slot: Planned(params=own if slot == 0 else {}) for slot in range(total)}
         seed = self.search.base.tune.seed * 1_000_000
         self._work(self.search.study, planned, self._searched, lambda slot: sampler(self.search.sampler, seed + slot))
@@ -108,9 +105,8 @@ class Worker:
     ) -> None:
         storage = self.search.storage
         while True:
-            there = slots(study, planned)
-            begun = datetime.fromisoformat(study.user_attrs[BEGUN])
-            if stuck(there.done, since=begun):
+            children.stop_if_told()
+            if stuck(study, planned):
                 return
             trial = take(study, storage, planned, worker=self.name, sampler=sampled_by)
             if trial is not None:

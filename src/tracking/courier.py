@@ -31,7 +31,7 @@ def courier(parent: str) -> Iterator[None]:
         try:
             yield
         finally:
-            settle([each.name for each in spool.everyone() if each.run["parent"] == parent])
+            settle([each.name for each in spool.everyone() if _parent(each) == parent])
     finally:
         stop(process)
 
@@ -46,7 +46,7 @@ def follow(parent: str) -> None:
         for each in spool.everyone():
             if each.name in deliveries or each.name in others:
                 continue
-            if each.run["parent"] != parent:
+            if _parent(each) != parent:
                 others.add(each.name)
             elif each.sender.acquire():
                 deliveries[each.name] = Delivery(each, say=False)
@@ -61,6 +61,11 @@ def follow(parent: str) -> None:
             return
         if time.monotonic() - moved > LOOK:
             time.sleep(LOOK)
+
+
+def _parent(each: Spool) -> str | None:
+    """What it is nested in; None also of one that has just been removed."""
+    return next((record["parent"] for _, record in each.records.read()), None)
 
 
 def _leave(sent: Spool) -> None:

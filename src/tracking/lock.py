@@ -6,6 +6,9 @@ import fcntl
 import os
 import struct
 import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 # Of C's `struct flock`: type, whence, start, length, process; the order is the system's.
@@ -38,6 +41,16 @@ class Lock:
         if self._file is not None:
             os.close(self._file)
             self._file = None
+
+    @contextmanager
+    def held(self) -> Iterator[None]:
+        """Wait for it, and hold it while the context lasts."""
+        while not self.acquire():
+            time.sleep(0.05)
+        try:
+            yield
+        finally:
+            self.release()
 
     @property
     def holder(self) -> int | None:

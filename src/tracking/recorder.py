@@ -277,7 +277,9 @@ def settle(names: Collection[str], *, seconds: float = 30.0) -> None:
         sent = [each.sent() for each in waiting]
         if sent != before:
             before, moved = sent, time.monotonic()
-        if time.monotonic() - moved > float(os.environ.get("SPOOL_WAIT", seconds)) + STARTING:
+        allowance = max((state["allowance"] for state in map(progress, waiting) if state), default=0.0)
+        if time.monotonic() - moved > float(os.environ.get("SPOOL_WAIT", seconds)) + STARTING + allowance:
+            print(*map(left_over, waiting), sep="\n", file=sys.stderr)
             return
         time.sleep(0.2)
 

@@ -6,7 +6,6 @@ import contextlib
 import logging
 import os
 import re
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -83,13 +82,8 @@ def _make_tables() -> None:
 def _one_at_a_time() -> Iterator[None]:
     """MLflow makes its tables as it finds none, and fails if another process does so at the same time."""
     paths.STATE.mkdir(exist_ok=True)
-    lock = Lock(paths.STATE / "mlflow.lock")
-    while not lock.acquire():
-        time.sleep(0.05)
-    try:
+    with Lock(paths.STATE / "mlflow.lock").held():
         yield
-    finally:
-        lock.release()
 
 
 def find(client: MlflowClient, experiment: str, run: str) -> Run | None:

@@ -6,7 +6,6 @@ import multiprocessing
 import sqlite3
 import threading
 import time
-from datetime import datetime, timedelta
 from pathlib import Path
 
 import optuna
@@ -16,9 +15,7 @@ from optuna.trial import TrialState
 from src import paths
 from src.search import study as slotted
 from src.search.storage import Storage, connect
-from src.search.study import DEATHS, INTERRUPTED, REASON, SLOT, Planned, kind, slots, stuck, take
-
-LONG_AGO = datetime(2000, 1, 1)
+from src.search.study import DEATHS, INTERRUPTED, REASON, REPEATS, SLOT, Planned, kind, slots, stuck, take
 
 
 @pytest.fixture
@@ -29,7 +26,9 @@ def storage(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Storage:
 
 @pytest.fixture
 def study(storage: Storage) -> optuna.Study:
-    return optuna.create_study(storage=storage, study_name="tune", direction="maximize")
+    made = optuna.create_study(storage=storage, study_name="tune", direction="maximize")
+    slotted.begin(made)
+    return made
 
 
 def planned(total: int) -> dict[int, Planned]:
@@ -180,14 +179,14 @@ def test_three_failures_in_a_row_for_one_reason_and_no_fewer(storage: Storage, s
             fail(trial, reason)
         else:
             study.tell(trial, 0.0)
-        return stuck(slots(study, planned(20)).done, since=LONG_AGO)
+        return stuck(study, planned(20))
 
     nan, memory = "the loss is nan at step {} of this epoch: lower train.lr", "out of memory: lower train.batch"
     assert [end(nan.format(1)), end(nan.format(22)), end(None)] == [None] * 3
     assert [end(nan.format(3)), end(memory), end(nan.format(4)), end(nan.format(5))] == [None] * 4
     assert end(nan.format(6)) == nan.format(6)
-    done = slots(study, planned(20)).done
-    assert stuck(done, since=datetime.now() + timedelta(seconds=1)) is None  # started again, it tries again
+    slotted.begin(study)
+    assert stuck(study, planned(20)) is None  # started again, it tries again
 
 
 def test_reasons_of_a_kind_are_told_by_what_does_not_change():
@@ -196,3 +195,19 @@ def test_reasons_of_a_kind_are_told_by_what_does_not_change():
         "the loss is nan at step 9 of this epoch, with a rate of 0.2: x"
     )
     assert kind("17") == "17"
+
+
+def test_finals_that_failed_are_tried_again_by_the_next_command_and_not_by_this_one(
+    storage: Storage, study: optuna.Study
+):
+    study.set_user_attr(REPEATS, True)
+    fail(take(study, storage, planned(1), worker="a"), "out of memory: lower train.batch")
+    assert take(study, storage, planned(1), worker="a") is None
+    slotted.begin(study)
+    study.tell(take(study, storage, planned(1), worker="a"), 1.0)
+    assert [trial.state for trial in slots(study, planned(1)).done] == [TrialState.COMPLETE]
+
+
+def test_the_first_slot_interrupted_before_it_drew_is_what_it_is_given_again(storage: Storage, study: optuna.Study):
+    fail(take(study, storage, planned(1), worker="a"), INTERRUPTED)
+    assert take(study, storage, planned(1), worker="a").suggest_float("x", 0, 1) == 0.5
