@@ -102,6 +102,10 @@ def plain(**changes: dict[str, Any]) -> Settings:
 
 PARTS: dict[str, tuple[str, Settings]] = {
     "plain": ("resized crop, colour jitter and grey, AdamW, cosine, label smoothing 0.1", plain()),
+    "colour": (
+        "a fifth of the frame's area at least, twice the jitter, half of the clips grey",
+        plain(augment={"scale": [0.2, 1.0], "jitter": 0.8, "grey": 0.5}),
+    ),
     "randaugment": ("two operations of RandAugment", plain(augment={"randaugment": 2})),
     "erase": ("a rectangle erased in every other clip", plain(augment={"erase": 0.5})),
     "mixup": ("mixup, alpha 0.2", plain(augment={"mixup": 0.2})),
@@ -109,6 +113,7 @@ PARTS: dict[str, tuple[str, Settings]] = {
     "speed": ("playback at half to double speed", plain(augment={"speed": [0.5, 2.0]})),
     "drop-path": ("stochastic depth 0.2", plain(model={"drop_path": 0.2})),
     "ema": ("averaged weights, decay 0.99", plain(train={"ema": 0.99})),
+    "keep-last": ("the last epoch kept, not the best on validation", plain(train={"keep": "last"})),
     "pretrain-instance": (
         "pre-training to tell videos apart, 20 epochs",
         plain(pretrain={"epochs": 20, "task": "instance"}),
