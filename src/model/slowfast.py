@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from torchvision.ops import StochasticDepth
 
 from src.model.nonlocal_block import NonLocal
+from src.model.stem import StemConv
 
 # Residual blocks in res2, res3, res4 and res5 (He et al., CVPR 2016, table 1).
 BLOCKS = {18: (2, 2, 2, 2), 50: (3, 4, 6, 3), 101: (3, 4, 23, 3)}
@@ -42,9 +43,13 @@ class ConvNorm(nn.Sequential):
         **then: nn.Module,
     ):
         padding = tuple(size // 2 for size in kernel)
-        conv = nn.Conv3d(inputs, outputs, kernel, stride, padding, bias=False)
-        nn.init.kaiming_normal_(conv.weight, mode="fan_out", nonlinearity="relu")
-        super().__init__(OrderedDict(conv=conv, bn=nn.BatchNorm3d(outputs), **then))
+        super().__init__(named(nn.Conv3d(inputs, outputs, kernel, stride, padding, bias=False), **then))
+
+
+def named(conv: nn.Conv3d, **then: nn.Module) -> OrderedDict[str, nn.Module]:
+    """A new convolution, a batch norm, and what follows, by their names."""
+    nn.init.kaiming_normal_(conv.weight, mode="fan_out", nonlinearity="relu")
+    return OrderedDict(conv=conv, bn=nn.BatchNorm3d(conv.out_channels), **then)
 
 
 def relu() -> nn.ReLU:
@@ -91,10 +96,10 @@ class Residual(nn.Module):
         return torch.relu_(self.shortcut(x) + self.drop(self.branch(x)))
 
 
-def stem(width: int, kernel: int) -> ConvNorm:
+def stem(width: int, kernel: int) -> nn.Sequential:
     """Convolve and pool `(B, 3, T, H, W)` to `(B, width, T, H/4, W/4)`."""
     pool = nn.MaxPool3d((1, 3, 3), stride=(1, 2, 2), padding=(0, 1, 1))
-    return ConvNorm(3, width, (kernel, 7, 7), (1, 2, 2), relu=relu(), pool=pool)
+    return nn.Sequential(named(StemConv(width, kernel), relu=relu(), pool=pool))
 
 
 def stage(

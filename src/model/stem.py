@@ -1,0 +1,72 @@
+"""The first convolution of a pathway, `(kernel, 7, 7)` over three channels with stride 2 in space: the same, but faster.
+
+Matrix units of a CPU work on bfloat16 with 16 or more channels at a time; of three they leave most of their width
+unused. So neighbouring pixels and frames become channels (space to depth, as MLPerf's ResNets have it): 2 × 2 pixels of
+2 frames are 24 of them, and the convolution is one of a quarter of the positions, whose kernel is the same numbers in
+another order with zeros between.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+SIZE = 7
+"""Of the kernel, in pixels."""
+
+
+class StemConv(nn.Conv3d):
+    """`(B, 3, T, H, W)` to `(B, outputs, T, ceil(H/2), ceil(W/2))`; `kernel`, odd, is its frames."""
+
+    def __init__(self, outputs: int, kernel: int):
+        padding = (kernel // 2, SIZE // 2, SIZE // 2)
+        super().__init__(3, outputs, (kernel, SIZE, SIZE), (1, 2, 2), padding, bias=False)
+
+    def forward(self, clip: Tensor) -> Tensor:
+        dtype = torch.get_autocast_dtype("cpu") if torch.is_autocast_enabled("cpu") else clip.dtype
+        if clip.device.type != "cpu" or dtype != torch.bfloat16:
+            return super().forward(clip)
+        frames = 2 if self.kernel_size[0] > 1 and clip.shape[2] % 2 == 0 else 1
+        with torch.autocast("cpu", enabled=False):
+            return self._by_cells(clip, frames)
+
+    def _by_cells(self, clip: Tensor, frames: int) -> Tensor:
+        """The convolution in bfloat16, in cells of `frames` × 2 × 2."""
+        inputs, kernel = cells(clip, frames), cell_kernel(self.weight, frames).to(torch.bfloat16)
+        # Of a clip of one block oneDNN 3.12's matrix units make nonsense if the kernel sees more: zeros, but not to it.
+        beside = min(kernel.shape[2] // 2, inputs.shape[2] - 1)
+        kernel = kernel[:, :, kernel.shape[2] // 2 - beside : kernel.shape[2] // 2 + beside + 1]
+        out = F.conv3d(inputs, kernel, padding=(beside, 0, 0)).unflatten(1, (frames, self.out_channels))
+        return out.permute(0, 3, 1, 4, 5, 2).contiguous().flatten(1, 2).permute(0, 4, 1, 2, 3)
+
+
+def cells(clip: Tensor, frames: int) -> Tensor:
+    """`(B, C, T, H, W)` to bfloat16 `(B, frames·4·C, T/frames, ceil(H/2) + 3, ceil(W/2) + 3)`, channels last.
+
+    Two empty cells come before the first row and column, and one follows the last.
+    """
+    clip = F.pad(clip, (0, clip.shape[4] % 2, 0, clip.shape[3] % 2))
+    batch, channels, length, height, width = clip.shape
+    blocks, rows, columns = length // frames, height // 2, width // 2
+    inside = clip.permute(0, 2, 3, 4, 1).reshape(batch, blocks, frames, rows, 2, columns, 2, channels)
+    shape = (batch, blocks, rows + 3, columns + 3, frames, 2, 2, channels)
+    padded = torch.zeros(shape, dtype=torch.bfloat16, device=clip.device)
+    padded[:, :, 2:-1, 2:-1] = inside.permute(0, 1, 3, 5, 2, 4, 6, 7)
+    return padded.flatten(4).permute(0, 4, 1, 2, 3)
+
+
+def cell_kernel(weight: Tensor, frames: int) -> Tensor:
+    """The kernel `(O, C, K, 7, 7)` for cells: `(frames·O, frames·4·C, blocks, 4, 4)`.
+
+    Its outputs are those of each frame of a block; `blocks`, odd, are as many as these see.
+    """
+    outputs, channels, kernel = weight.shape[:3]
+    beside = -(-(kernel // 2) // frames)  # blocks on either side
+    blocks = 2 * beside + 1
+    shifted = []
+    for frame in range(frames):
+        before = beside * frames + frame - kernel // 2
+        shifted.append(F.pad(weight, (1, 0, 1, 0, before, blocks * frames - kernel - before)))
+    parts = torch.stack(shifted).reshape(frames, outputs, channels, blocks, frames, 4, 2, 4, 2)
+    return parts.permute(0, 1, 4, 6, 8, 2, 3, 5, 7).reshape(frames * outputs, frames * 4 * channels, blocks, 4, 4)

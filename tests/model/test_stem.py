@@ -1,0 +1,85 @@
+"""The stem's fast path against the plain convolution: the same numbers, forwards and backwards."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch.nn import functional as F
+
+from src.model.slowfast import SlowFast
+from src.model.stem import StemConv, cell_kernel, cells
+
+SHAPES = [(5, 8, 16, 16), (5, 7, 9, 12), (1, 3, 15, 15), (5, 2, 32, 20), (7, 4, 8, 8), (3, 1, 7, 10)]
+
+
+def whole_numbers(*shape: int, seed: int) -> torch.Tensor:
+    """From -2 to 2: their products and sums are exact in any precision that the fast path computes in."""
+    return torch.randint(-2, 3, shape, generator=torch.Generator().manual_seed(seed)).float()
+
+
+@pytest.mark.parametrize(("kernel", "frames", "height", "width"), SHAPES)
+@pytest.mark.parametrize("block", [1, 2])
+def test_cells_and_their_kernel_are_the_same_convolution(kernel, frames, height, width, block):
+    if frames % block:
+        frames += 1
+    clip, weight = whole_numbers(2, 3, frames, height, width, seed=0), whole_numbers(6, 3, kernel, 7, 7, seed=1)
+    expected = F.conv3d(clip, weight, stride=(1, 2, 2), padding=(kernel // 2, 3, 3))
+    moved = cell_kernel(weight, block)
+    found = F.conv3d(cells(clip, block).float(), moved, padding=(moved.shape[2] // 2, 0, 0))
+    found = found.unflatten(1, (block, 6)).permute(0, 2, 3, 1, 4, 5).flatten(2, 3)
+    torch.testing.assert_close(found, expected, rtol=0, atol=0)
+
+
+@pytest.mark.parametrize(("kernel", "frames", "height", "width"), SHAPES)
+def test_bfloat16_is_the_plain_convolution_rounded(kernel, frames, height, width):
+    conv = StemConv(8, kernel)
+    with torch.no_grad():
+        conv.weight.copy_(whole_numbers(*conv.weight.shape, seed=2))
+    clip = whole_numbers(2, 3, frames, height, width, seed=3).to(memory_format=torch.channels_last_3d)
+    plain = conv(clip)
+    with torch.autocast("cpu", torch.bfloat16):
+        fast = conv(clip)
+    assert fast.dtype == torch.bfloat16
+    assert fast.is_contiguous(memory_format=torch.channels_last_3d)
+    torch.testing.assert_close(fast, plain.bfloat16(), rtol=0, atol=0)
+
+
+def test_its_gradient_is_that_of_the_plain_convolution():
+    conv = StemConv(4, 5)
+    clip = whole_numbers(2, 3, 4, 12, 12, seed=4).requires_grad_()
+    grads = whole_numbers(2, 4, 4, 6, 6, seed=5).sign()
+    with torch.no_grad():
+        conv.weight.copy_(whole_numbers(*conv.weight.shape, seed=6).sign())
+
+    def gradients() -> list[torch.Tensor]:
+        conv.zero_grad()
+        clip.grad = None
+        out = conv(clip)
+        out.backward(grads.to(out.dtype))
+        return [conv.weight.grad.clone(), clip.grad.clone()]
+
+    plain = gradients()
+    with torch.autocast("cpu", torch.bfloat16):
+        fast = gradients()
+    for one, other in zip(fast, plain, strict=True):
+        torch.testing.assert_close(one, other, rtol=2**-8, atol=0)  # what bfloat16 rounds
+
+
+def test_a_network_learns_the_same_with_it(monkeypatch):
+    torch.manual_seed(0)
+    network = SlowFast(classes=3, depth=18, width=16, beta_inv=4, zero_init=False)
+    network.to(memory_format=torch.channels_last_3d)
+    clip = torch.randn(4, 3, 8, 32, 32)
+
+    def learnt() -> dict[str, torch.Tensor]:
+        network.zero_grad()
+        with torch.autocast("cpu", torch.bfloat16):
+            F.cross_entropy(network(clip).float(), torch.tensor([0, 1, 2, 0])).backward()
+        return {name: p.grad.clone() for name, p in network.named_parameters()}
+
+    network.dropout.p = 0.0
+    fast = learnt()
+    monkeypatch.setattr(StemConv, "forward", torch.nn.Conv3d.forward)
+    plain = learnt()
+    for name, grad in fast.items():
+        assert torch.cosine_similarity(grad.flatten(), plain[name].flatten(), dim=0) > 0.98, name
