@@ -1,4 +1,4 @@
-"""The first convolution of a pathway, `(kernel, 7, 7)` over three channels with stride 2 in space: the same, but faster.
+"""The first convolution of a pathway, `(kernel, 7, 7)` over three channels with stride 2 in space: the same, faster.
 
 Matrix units of a CPU work on bfloat16 with 16 or more channels at a time; of three they leave most of their width
 unused. So neighbouring pixels and frames become channels (space to depth, as MLPerf's ResNets have it): 2 × 2 pixels of
