@@ -60,7 +60,7 @@ def open_search(arguments: argparse.Namespace, base: Params) -> Search:
     searched = space.dimensions(base)
     data = Data.of_pipeline()
     parts = study.identify(base, data.train, data.val, data.classes, pareto=arguments.pareto, sampler=arguments.sampler)
-    kept = storage.connect(arguments.storage, heartbeat=arguments.heartbeat)
+    kept = storage.connect(arguments.storage, heartbeat=arguments.heartbeat, wait=arguments.work is not None)
     found = study.open_study(kept, parts, pareto=arguments.pareto, epochs=base.train.epochs)
     return Search(base, searched, data, kept, *found, sampler=arguments.sampler)
 
@@ -75,7 +75,7 @@ def work(search: Search, arguments: argparse.Namespace) -> None:
     if arguments.work == "search":
         Worker(search, arguments.parent).search_all(arguments.trials)
     else:
-        Worker(search, arguments.parent).confirm_all(finals.plan(search, arguments.trials))
+        Worker(search, arguments.parent).confirm_all(lambda: finals.plan(search, arguments.trials))
 
 
 def main() -> None:

@@ -19,7 +19,7 @@ from mlflow.entities import Run
 
 from src import tables
 from src.search.storage import Storage, connect
-from src.search.study import SLOT, WORKER, slots
+from src.search.study import REASON, SLOT, WORKER, slots
 from tests.conftest import Checkout
 from tests.search.postgres import Postgres
 from tests.test_train import read_until
@@ -174,6 +174,41 @@ def test_three_failures_in_a_row_for_one_reason_end_it(own: Checkout):
     assert Counter(trial.state.name for trial in search.trials) == {"COMPLETE": 1, "FAIL": 3}
     states = Counter(run.data.tags["trial.state"] for run in runs(own, search))
     assert states == {"complete": 1, "failed": 3}
+
+
+def test_a_trial_that_needs_too_much_memory_fails_and_says_so_and_the_search_goes_on(own: Checkout):
+    huge = ("--set", "tune.space={model.width: {choices: [8, 400000]}}")
+    said = own.run(*tune("--trials", "5", "--workers", "1", *huge, *FEW)).stdout
+    search, _ = studies(f"sqlite:///{own.path / 'optuna.db'}")
+    widths = {trial.number: (trial.params["model.width"], trial.state.name) for trial in search.trials}
+    assert len(widths) == 5
+    assert {state for width, state in widths.values() if width == 400000} == {"FAIL"}
+    assert {state.lower() for width, state in widths.values() if width == 8} <= set(ENDED)
+    reasons = [trial.user_attrs[REASON] for trial in search.trials if trial.state.name == "FAIL"]
+    assert all("memory" in reason for reason in reasons)
+    assert said.count("failed: out of memory") == len(reasons)
+
+
+def test_a_frame_file_that_breaks_ends_its_trial_and_once_mended_the_search_goes_on(own: Checkout):
+    command = tune("--trials", "6", "--workers", "1", *FEW)
+    frames = sorted((own.path / "data/frames").rglob("*.avi"))
+    train = {row["video"] for row in tables.read(own.path / "data/splits/train.csv")}
+    broken = next(file for file in frames if str(file.relative_to(own.path / "data/frames")) in train)
+    whole = broken.read_bytes()
+    with own.start(*command) as first:
+        read_until(first, "trial 1: ")
+        broken.unlink()  # not written over: other checkouts may share its bytes
+        broken.write_bytes(whole[: len(whole) // 2])
+        said = first.stdout.read()
+    assert first.returncode == 1
+    assert "3 trials in a row have failed: " in said
+    assert f"{broken.relative_to(own.path)} cannot be read: remove it and run" in said
+    broken.write_bytes(whole)
+    again = own.run(*command)
+    search, _ = studies(f"sqlite:///{own.path / 'optuna.db'}")
+    assert len(slots(search, range(6)).done) == 6
+    assert Counter(trial.state.name for trial in search.trials)["FAIL"] == 3
+    assert "best" in again.stdout
 
 
 def test_an_unknown_setting_is_an_error_before_the_first_trial(own: Checkout):

@@ -45,11 +45,11 @@ def conduct(search: Search, arguments: argparse.Namespace) -> None:
             began = time.time()
             workers = Workers(search, arguments, parent=recorder.spool)
             with courier(recorder.spool):
-                workers.run("search", search.study, range(total))
-                planned = finals.plan(search, total)
-                if len(planned) == search.base.tune.seeds:
+                workers.run("search", search.study, lambda: range(total), most=total)
+                if not finals.ranked(search, total):
                     raise UserError("no trial but params.yaml itself has come to its end: see why above; more --trials")
-                workers.run("finals", search.finals, planned)
+                most = finals.most(search, total)
+                workers.run("finals", search.finals, lambda: finals.plan(search, total), most=most)
                 print("waiting for MLflow", file=sys.stderr)
             outcome.report(search, arguments, recorder, seconds=time.time() - began, workers=workers.count)
         state.discard()
@@ -80,26 +80,31 @@ class Workers:
         self.threads = max(1, cores // self.count)
         self.children: dict[int, subprocess.Popen] = {}
 
-    def run(self, stage: str, of: optuna.Study, wanted: Collection[int]) -> None:
-        """Carry out the trials of a stage that are not done. Ctrl-C ends every worker, which keeps what it has."""
-        if len(slots(of, wanted).done) == len(wanted):
+    def run(self, stage: str, of: optuna.Study, plan: Callable[[], Collection[int]], *, most: int) -> None:
+        """Carry out the trials of a stage that are not done. Ctrl-C ends every worker, which keeps what it has.
+
+        `plan` says which slots they have, as it has become known; there are `most` at most.
+        """
+        if study.over(of, plan()):
             return
         title = {"search": "search", "finals": "again, with other seeds"}[stage]
-        progress = Progress(title, slots(of, wanted), total=len(wanted))
+        progress = Progress(title, slots(of, plan()), total=most)
         try:
-            for number in range(min(self.count, len(wanted))):
+            for number in range(min(self.count, most)):
                 self._start(stage, number)
-            self._follow(stage, lambda: progress.update(slots(of, wanted)), lambda: study.stuck(of, wanted))
+            self._follow(stage, lambda: progress.update(slots(of, plan())), lambda: study.stuck(of, plan()))
         finally:
             self._stop()
             progress.close()
+        wanted = plan()
         if reason := study.stuck(of, wanted):
             raise UserError(
                 f"{study.IN_A_ROW} trials in a row have failed: {reason}\n"
                 "mend it, or take the setting out of tune.space; the same command goes on from here"
             )
-        if len(done := slots(of, wanted).done) < len(wanted):
-            raise UserError(f"{len(wanted) - len(done)} trials are left: the same command goes on from here")
+        if not study.over(of, wanted):
+            left = len(wanted) - len(slots(of, wanted).done)
+            raise UserError(f"{left} trials are left: the same command goes on from here")
 
     def _start(self, stage: str, number: int) -> None:
         own = [

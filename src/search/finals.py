@@ -1,11 +1,13 @@
 """The best few trials, trained again with other seeds → which one is called best, and what it is worth.
 
 The best of many noisy trials is partly the luckiest. So the finalists, and params.yaml itself, are trained anew, and
-only these trainings count.
+only these trainings count. After each seed the better half of the finalists goes on: the last one of them, and
+params.yaml, come to all seeds.
 """
 
 from __future__ import annotations
 
+import math
 import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -18,12 +20,16 @@ from src.search.study import Planned, slots
 from src.search.worker import OF, SEED, hits_of
 from src.training import metrics
 from src.training.comparison import paired_p
+from src.training.state import fingerprint
 
 if TYPE_CHECKING:
     from src.search.worker import Search
     from src.video.manifest import Video
 
 MOST_SEEDS = 1000
+
+TESTED = "tested"
+"""Attribute of the finals: by the fingerprint of the test videos and the run of a training, its hits on them."""
 
 
 @dataclass(frozen=True)
@@ -37,9 +43,11 @@ class Finalist:
         """Of `score`, `val`, `train`, `gap`."""
         return statistics.mean(trial.value if key == "score" else trial.user_attrs[key] for trial in self.trials)
 
-    def deviation(self, key: str) -> float:
-        """The standard deviation from seed to seed."""
-        return statistics.stdev(trial.value if key == "score" else trial.user_attrs[key] for trial in self.trials)
+    def shown(self, key: str) -> str:
+        """In per cent or points: the mean and, of several seeds, the standard deviation from one to the next."""
+        values = [100 * (trial.value if key == "score" else trial.user_attrs[key]) for trial in self.trials]
+        mean = f"{statistics.mean(values):.1f}"
+        return f"{mean} ± {statistics.stdev(values):.1f}" if len(values) > 1 else mean
 
     def hits(self, side: str) -> np.ndarray:
         """`(seeds, videos)` of `val` or `train`."""
@@ -79,30 +87,58 @@ def ranked(search: Search, total: int) -> list[int]:
 
 
 def plan(search: Search, total: int) -> dict[int, Planned]:
-    """The trainings of the finalists: params.yaml and the best `tune.finalists`, `tune.seeds` of each, seed by seed.
+    """The trainings that are to be made, by slot, as far as they are known yet: more follow when a seed is over.
 
-    Seeds follow `train.seed`, which the trials themselves have.
+    Seeds follow `train.seed`, which the trials themselves have. A seed's trainings come before the next seed's, and all
+    of params.yaml's are among them.
     """
-    how, first = search.base.tune, search.base.train.seed + 1
-    chosen = [0, *ranked(search, total)[: how.finalists]]
-    return {
-        slot * MOST_SEEDS + number: Planned(attrs={OF: slot, SEED: first + number})
-        for number in range(how.seeds)
-        for slot in chosen
-    }
+    how, left = search.base.tune, ranked(search, total)[: search.base.tune.finalists]
+    planned = {_slot(0, number): _planned(search, 0, number) for number in range(how.seeds)}
+    rounds: dict[int, Planned] = {}
+    for number in range(how.seeds):
+        rounds |= {_slot(slot, number): _planned(search, slot, number) for slot in left}
+        if len(left) > 1:
+            there = slots(search.finals, rounds)
+            if len(there.done) < len(rounds):
+                break
+            left = _better_half(left, there.complete, seeds=number + 1)
+    return dict(sorted((planned | rounds).items(), key=lambda item: item[0] % MOST_SEEDS))
+
+
+def most(search: Search, total: int) -> int:
+    """How many trainings there will be, if none fails."""
+    how = search.base.tune
+    left, number = min(how.finalists, len(ranked(search, total))), how.seeds
+    for _ in range(how.seeds):
+        number += left
+        left = math.ceil(left / 2)
+    return number
+
+
+def _slot(slot: int, number: int) -> int:
+    return slot * MOST_SEEDS + number
+
+
+def _planned(search: Search, slot: int, number: int) -> Planned:
+    return Planned(attrs={OF: slot, SEED: search.base.train.seed + 1 + number})
+
+
+def _better_half(left: Sequence[int], complete: Sequence[FrozenTrial], *, seeds: int) -> list[int]:
+    """Of the slots `left`, by the mean score of so many `seeds`; one of whose trainings has failed is out."""
+    scores = {slot: [trial.value for trial in complete if trial.user_attrs[OF] == slot] for slot in left}
+    sound = [slot for slot in left if len(scores[slot]) == seeds]
+    return sorted(sound, key=lambda slot: -statistics.mean(scores[slot]))[: math.ceil(len(left) / 2)]
 
 
 def finalists(search: Search, planned: dict[int, Planned]) -> list[Finalist]:
-    """Those whose trainings are all complete, the best first."""
+    """The best first: of those that came to all seeds, and behind these of those that were dropped before."""
     by_slot: dict[int, list[FrozenTrial]] = {}
     for trial in slots(search.finals, planned).complete:
         by_slot.setdefault(trial.user_attrs[OF], []).append(trial)
-    ordered = [
-        Finalist(slot, sorted(trials, key=lambda trial: trial.user_attrs[SEED]))
-        for slot, trials in by_slot.items()
-        if len(trials) == search.base.tune.seeds
+    found = [
+        Finalist(slot, sorted(trials, key=lambda trial: trial.user_attrs[SEED])) for slot, trials in by_slot.items()
     ]
-    return sorted(ordered, key=lambda each: (-each.mean("score"), each.slot))
+    return sorted(found, key=lambda each: (-len(each.trials), -each.mean("score"), each.slot))
 
 
 def difference(a: np.ndarray, b: np.ndarray, videos: Sequence[Video], *, bootstrap: int, seed: int) -> Difference:
@@ -121,13 +157,25 @@ def difference(a: np.ndarray, b: np.ndarray, videos: Sequence[Video], *, bootstr
 
 
 def answer_test(finalist: Finalist, search: Search, videos: Sequence[Video]) -> np.ndarray:
-    """Hits `(seeds, videos)` on test videos, by the checkpoints that MLflow has."""
+    """Hits `(seeds, videos)` on test videos, by the checkpoints that MLflow has; what has been asked is kept."""
     from src.model.checkpoint import Checkpoint
     from src.tracking import store
 
+    these = fingerprint([video.sha256 for video in videos])
     rows = []
     for trial in finalist.trials:
-        checkpoint = Checkpoint.load(store.checkpoint(trial.user_attrs["run"]))
-        settings = search.attempt({}, name="params.yaml")
-        rows.append([int(hit) for hit in hits_of(checkpoint, videos, settings, title="test")])
+        run, asked = trial.user_attrs["run"], search.finals.user_attrs.get(TESTED, {})
+        if run not in asked.get(these, {}):
+            checkpoint = Checkpoint.load(store.checkpoint(run))
+            hits = hits_of(checkpoint, videos, search.attempt({}, name="params.yaml"), title="test")
+            asked = asked | {these: asked.get(these, {}) | {run: hits}}
+            search.finals.set_user_attr(TESTED, asked)
+        rows.append([int(hit) for hit in asked[these][run]])
     return np.array(rows)
+
+
+def tested_before(finalist: Finalist, search: Search) -> int:
+    """How many trainings of other finalists but params.yaml the test videos have been asked of."""
+    asked = {run for runs in search.finals.user_attrs.get(TESTED, {}).values() for run in runs}
+    others = [trial for trial in search.finals.trials if trial.user_attrs.get(OF) not in (0, finalist.slot)]
+    return sum(trial.user_attrs.get("run") in asked for trial in others)

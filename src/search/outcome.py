@@ -7,19 +7,19 @@ import json
 import os
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
-from functools import partial
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import yaml
 from optuna.trial import TrialState
 
-from src import files, paths
+from src import files, params, paths
 from src.command import UserError
 from src.search import finals, page
 from src.search.finals import Difference, Finalist
 from src.search.progress import ending
+from src.search.space import SECTIONS
 from src.search.study import Slots, slots
 from src.search.worker import OF, SEED
 
@@ -59,54 +59,78 @@ def report(search: Search, arguments: argparse.Namespace, recorder: Recorder, *,
     ranking = finals.finalists(search, planned)
     winner, own = ranking[0], next(each for each in ranking if each.slot == 0)
     better = _difference(search, search.data.val, own.hits("val"), winner.hits("val"))
-    recipe, lines = write_recipe(search, winner), _lines(ranking, better, search)
+    recipe, lines = write_recipe(search, winner, arguments.set), _lines(ranking, better, search)
     print("\n".join(["", *lines, "", f"{os.path.relpath(recipe)}: python -m src.params apply … {recipe.stem}"]))
     there = slots(search.study, range(arguments.trials))
-    publish = partial(_publish, search, there, ranking, better, recorder, lines[-1])
     spent = page.time_spent(there, ranking, seconds=seconds, workers=workers)
-    publish(spent, None)
+    outcome = Outcome(search, there, ranking, better, conclusion=lines[-1], spent=spent)
+    outcome.publish(recorder)
     if arguments.confirm:
-        test = _tested(search, winner, own)
-        print("\n".join(["", *_test_lines(winner, own, test)]))
-        publish(spent, test)
+        outcome = replace(outcome, test=_tested(search, winner, own))
+        print("\n".join(["", *outcome.test_lines()]))
+        outcome.publish(recorder)
     print(f"{os.path.relpath(paths.TUNE)}: what helped, how the search went, and where the time went")
 
 
-def _publish(
-    search: Search,
-    there: Slots,
-    ranking: Sequence[Finalist],
-    better: Difference,
-    recorder: Recorder,
-    conclusion: str,
-    spent: Mapping[str, float],
-    test: Test | None,
-) -> None:
-    """The page, the numbers, and both in MLflow."""
-    winner, own = ranking[0], next(each for each in ranking if each.slot == 0)
-    verdicts = {
-        "conclusion": conclusion,
-        "better": verdict(better, videos="validation") if winner.slot else None,
-        "test": _test_lines(winner, own, test) if test else [],
-        "name": name,
-        "whole": sum(spent.values()),
-    }
-    pictures = page.write(search, there, ranking, verdicts=verdicts, spent=spent)
-    numbers = {f"winner.{key}": winner.mean(key) for key in ("score", "val", "train", "gap")}
-    numbers |= {f"params.{key}": own.mean(key) for key in ("score", "val", "train", "gap")}
-    if test:
-        numbers |= {"winner.test": float(test.winner.mean()), "params.test": float(test.own.mean())}
-    result = {
-        "study": search.study.study_name,
-        "winner": winner.slot,
-        **numbers,
-        "difference": asdict(better),
-        "test_difference": test and asdict(test.difference),
-        "ended_early": page.saved(there, epochs=search.base.train.epochs),
-        "seconds": spent,
-    }
-    files.write_text(paths.TUNE_RESULT, json.dumps(result, indent=1) + "\n")
-    recorder.results(numbers, [paths.TUNE, paths.TUNE_RESULT, paths.TUNED, *pictures], folder="tune")
+@dataclass(frozen=True)
+class Outcome:
+    """What the page says: the trials, who is best and by how much, `spent` seconds by what for; the test, if asked."""
+
+    search: Search
+    there: Slots
+    ranking: Sequence[Finalist]
+    better: Difference
+    conclusion: str
+    spent: Mapping[str, float]
+    test: Test | None = None
+
+    @property
+    def winner(self) -> Finalist:
+        return self.ranking[0]
+
+    @property
+    def own(self) -> Finalist:
+        """Of params.yaml."""
+        return next(each for each in self.ranking if each.slot == 0)
+
+    def publish(self, recorder: Recorder) -> None:
+        """The page, the numbers, and both in MLflow."""
+        winner, own, test = self.winner, self.own, self.test
+        verdicts = {
+            "conclusion": self.conclusion,
+            "better": verdict(self.better, videos="validation") if winner.slot else None,
+            "test": self.test_lines() if test else [],
+            "name": name,
+            "whole": sum(self.spent.values()),
+        }
+        pictures = page.write(self.search, self.there, self.ranking, verdicts=verdicts, spent=self.spent)
+        numbers = {f"winner.{key}": winner.mean(key) for key in ("score", "val", "train", "gap")}
+        numbers |= {f"params.{key}": own.mean(key) for key in ("score", "val", "train", "gap")}
+        if test:
+            numbers |= {"winner.test": float(test.winner.mean()), "params.test": float(test.own.mean())}
+        result = {
+            "study": self.search.study.study_name,
+            "winner": winner.slot,
+            **numbers,
+            "difference": asdict(self.better),
+            "test_difference": test and asdict(test.difference),
+            "ended_early": page.saved(self.there, epochs=self.search.base.train.epochs),
+            "seconds": self.spent,
+        }
+        files.write_text(paths.TUNE_RESULT, json.dumps(result, indent=1) + "\n")
+        recorder.results(numbers, [paths.TUNE, paths.TUNE_RESULT, paths.TUNED, *pictures], folder="tune")
+
+    def test_lines(self) -> list[str]:
+        test, winner, own = self.test, self.winner, self.own
+        unread = f", {test.listed - test.videos} more could not be read" if test.listed > test.videos else ""
+        lines = [
+            f"on {test.videos} test videos{unread}:",
+            *(
+                f"  {name(each.slot):12} {hits.mean():.1%}, gap {100 * (each.mean('train') - hits.mean()):.1f} points"
+                for each, hits in ((winner, test.winner), (own, test.own))
+            ),
+        ]
+        return [*lines, f"  {verdict(test.difference, videos='test')}"] if winner.slot else lines
 
 
 def _difference(search: Search, videos: Sequence[Video], own: np.ndarray, winner: np.ndarray) -> Difference:
@@ -118,6 +142,12 @@ def _tested(search: Search, winner: Finalist, own: Finalist) -> Test:
     """Once all is decided, and not before."""
     from src.video import manifest
 
+    if before := finals.tested_before(winner, search):
+        print(
+            f"note: test videos have been asked of {before} trainings of other trials: what is chosen among tests is "
+            "better on these than on others",
+            file=sys.stderr,
+        )
     listing = paths.SPLITS / "test.csv"
     videos, listed = manifest.videos(listing, frames=paths.FRAMES, classes=search.data.classes)
     first = finals.answer_test(winner, search, videos)
@@ -141,29 +171,20 @@ def _lines(ranking: Sequence[Finalist], better: Difference, search: Search) -> l
     seeds = search.base.tune.seeds
     lines = [f"trained again with {seeds} other seeds, on validation (mean ± deviation):"]
     for each in ranking:
-        cells = [f"{100 * each.mean(key):.1f} ± {100 * each.deviation(key):.1f}" for key in ("val", "train", "gap")]
-        lines.append(f"  {name(each.slot):12} {cells[0]} %, training {cells[1]} %, gap {cells[2]}")
+        val, train, gap = (each.shown(key) for key in ("val", "train", "gap"))
+        left = "" if len(each.trials) == seeds else f"; left there, after {len(each.trials)}"
+        lines.append(f"  {name(each.slot):12} {val} %, training {train} %, gap {gap}{left}")
     if not ranking[0].slot:
         return [*lines, "no trial is better than params.yaml, which is the recipe"]
     return [*lines, f"best: {name(ranking[0].slot)}; over params.yaml {verdict(better, videos='validation')}"]
 
 
-def _test_lines(winner: Finalist, own: Finalist, test: Test) -> list[str]:
-    unread = f", {test.listed - test.videos} more could not be read" if test.listed > test.videos else ""
-    lines = [
-        f"on {test.videos} test videos{unread}:",
-        *(
-            f"  {name(each.slot):12} {hits.mean():.1%}, gap {100 * (each.mean('train') - hits.mean()):.1f} points"
-            for each, hits in ((winner, test.winner), (own, test.own))
-        ),
-    ]
-    return [*lines, f"  {verdict(test.difference, videos='test')}"] if winner.slot else lines
-
-
-def write_recipe(search: Search, winner: Finalist) -> Path:
-    """The winner's settings as recipes/tuned.yaml."""
+def write_recipe(search: Search, winner: Finalist, overrides: Sequence[str]) -> Path:
+    """The winner's settings as recipes/tuned.yaml, with those of the `overrides` (--set) that a training depends on."""
     own = search.base.model_dump()
-    settings = search.settings_of(winner.slot)
+    given = params.lay_on({}, *map(params.parse_override, overrides))
+    given = {section: values for section, values in given.items() if section in (*SECTIONS, "pretrain")}
+    settings = params.lay_on(given, search.settings_of(winner.slot))
     for dimension in search.space:
         section, _, key = dimension.key.partition(".")
         settings.setdefault(section, {}).setdefault(key, own[section][key])

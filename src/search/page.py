@@ -85,11 +85,12 @@ def _changes(search: Search, slot: int) -> list[tuple[str, Any, Any]]:
 
 
 def saved(there: Slots, *, epochs: int) -> float:
-    """The share of all epochs that pruning did without, of trials that did not fail."""
+    """The share of all epochs that pruning did without, of trials that did not fail; `epochs` where none are drawn."""
     ran = [trial for trial in there.done if trial.state != TrialState.FAIL]
-    trained = sum(trial.user_attrs["epochs"] for trial in ran if trial.state == TrialState.PRUNED)
-    pruned = sum(trial.state == TrialState.PRUNED for trial in ran)
-    return (pruned * epochs - trained) / (len(ran) * epochs) if ran else 0.0
+    whole = sum(trial.params.get("train.epochs", epochs) for trial in ran)
+    pruned = [trial for trial in ran if trial.state == TrialState.PRUNED]
+    without = sum(trial.params.get("train.epochs", epochs) - trial.user_attrs["epochs"] for trial in pruned)
+    return without / whole if whole else 0.0
 
 
 def time_spent(there: Slots, ranking: Sequence[Finalist], *, seconds: float, workers: int) -> dict[str, float]:

@@ -15,7 +15,7 @@ import sqlalchemy
 import tenacity
 from optuna.storages import RDBStorage
 
-from src import paths
+from src import children, paths
 from src.command import UserError
 from src.tracking.lock import Lock
 from src.tracking.recorder import shown
@@ -28,6 +28,9 @@ GRACE = 4
 
 PATIENCE = 600.0
 """Seconds that a server which is away is waited for."""
+
+KEEPALIVE = {"keepalives_idle": 30, "keepalives_interval": 10, "keepalives_count": 3}
+"""Of libpq: after a minute without an answer a connection is gone, also where the machine at its end vanished."""
 
 REQUESTS = (
     *("create_new_study", "get_all_studies", "get_study_id_from_name", "get_study_name_from_id"),
@@ -54,8 +57,15 @@ class Storage(RDBStorage):
     """Optuna's, whose every request waits for a server that is away."""
 
 
+def _stop_if_told(_: tenacity.RetryCallState) -> None:
+    """Not to outlast Ctrl-C: a worker's comes to its main thread, which may be the one that waits."""
+    if threading.current_thread() is threading.main_thread():
+        children.stop_if_told()
+
+
 def _patient(method: Any) -> Any:
     return tenacity.retry(
+        before_sleep=_stop_if_told,
         retry=tenacity.retry_if_exception(_is_away),
         wait=tenacity.wait_exponential(multiplier=0.2, max=5),
         stop=tenacity.stop_after_delay(PATIENCE),
@@ -67,10 +77,11 @@ for _name in REQUESTS:
     setattr(Storage, _name, _patient(getattr(RDBStorage, _name)))
 
 
-def connect(url: str | None, *, heartbeat: int = HEARTBEAT) -> Storage:
+def connect(url: str | None, *, heartbeat: int = HEARTBEAT, wait: bool = False) -> Storage:
     """The storage at `url`, or optuna.db at the root. Raises `UserError` if it does not answer, or is of no known kind.
 
-    A worker counts as dead after `GRACE` times `heartbeat` seconds without a sign of life.
+    A worker counts as dead after `GRACE` times `heartbeat` seconds without a sign of life. With `wait` a server that is
+    away is waited for, as it is by every later request.
     """
     expected = "expected postgresql://USER:PASSWORD@HOST/DATABASE or sqlite:///FILE"
     try:
@@ -81,19 +92,23 @@ def connect(url: str | None, *, heartbeat: int = HEARTBEAT) -> Storage:
         options = {"connect_args": {"timeout": 60}}
     elif parsed.get_backend_name() == "postgresql":
         parsed = parsed.set(drivername="postgresql+psycopg")
-        options = {"pool_pre_ping": True, "connect_args": {"connect_timeout": 10}}
+        options = {"pool_pre_ping": True, "connect_args": {"connect_timeout": 10, **KEEPALIVE}}
     else:
         raise UserError(f"--storage {shown(url)}: {expected}")
     optuna.logging.set_verbosity(optuna.logging.WARNING)
+
+    def connected() -> Storage:
+        return Storage(
+            parsed.render_as_string(hide_password=False),
+            engine_kwargs=options,
+            heartbeat_interval=heartbeat,
+            grace_period=GRACE * heartbeat,
+        )
+
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
         try:
-            return Storage(
-                parsed.render_as_string(hide_password=False),
-                engine_kwargs=options,
-                heartbeat_interval=heartbeat,
-                grace_period=GRACE * heartbeat,
-            )
+            return _patient(connected)() if wait else connected()
         except sqlalchemy.exc.SQLAlchemyError as error:
             reason = str(getattr(error, "orig", error)).strip().splitlines()[0]
             raise UserError(f"--storage {shown(url)} does not answer: {reason}") from None

@@ -18,6 +18,7 @@ import optuna
 from optuna.trial import FrozenTrial, TrialState
 
 from src import pretrained
+from src.command import UserError
 from src.params import Params
 from src.search.storage import GRACE, Storage, turn
 from src.training import run
@@ -29,6 +30,9 @@ SLOT, REASON, WORKER, DEATHS = "slot", "reason", "worker", "deaths"
 
 PARTS = "parts"
 """Attribute of a study: the fingerprints that make it another one than others."""
+
+HEARTBEAT = "heartbeat"
+"""Attribute of a study: its workers' --heartbeat. One that gives signs of life less often would count as dead."""
 
 BEGUN, REPEATS = "begun", "repeats"
 """Attributes of a study: when the command was last started; whether what had failed before that is tried again."""
@@ -152,6 +156,11 @@ def fail_the_dead(study: optuna.Study, storage: Storage) -> None:
             study.tell(trial.number, state=TrialState.FAIL, skip_if_finished=True)
 
 
+def over(study: optuna.Study, wanted: Collection[int]) -> bool:
+    """Whether all these slots are done."""
+    return len(slots(study, wanted).done) == len(wanted)
+
+
 def stuck(study: optuna.Study, wanted: Collection[int]) -> str | None:
     """The reason for which the last trials since the command was started have all failed, if it is one and the same."""
     since = datetime.fromisoformat(study.user_attrs[BEGUN])
@@ -163,8 +172,8 @@ def stuck(study: optuna.Study, wanted: Collection[int]) -> str | None:
 
 
 def kind(reason: str) -> str:
-    """A reason without the numbers and names that differ from trial to trial."""
-    words = [word for word in reason.split(":")[0].split() if not any(sign.isdigit() for sign in word)]
+    """A reason without the numbers and paths that differ from trial to trial."""
+    words = [word for word in reason.split(":")[0].split() if not any(sign.isdigit() or sign == "/" for sign in word)]
     return " ".join(words) or reason
 
 
@@ -199,9 +208,15 @@ def open_study(
     with turn(storage, name):
         search = optuna.create_study(study_name=name, directions=directions, **there)
         finals = optuna.create_study(study_name=f"{name}-finals", direction="maximize", **there)
+        beats = search.user_attrs.get(HEARTBEAT, storage.heartbeat_interval)
+        if beats != storage.heartbeat_interval:
+            raise UserError(
+                f"--heartbeat {storage.heartbeat_interval}: this search has {beats}, for all of its workers"
+            )
         for study in (search, finals):
             if study.user_attrs.get(PARTS) is None:
                 study.set_user_attr(PARTS, parts)
+                study.set_user_attr(HEARTBEAT, storage.heartbeat_interval)
         if not finals.user_attrs.get(REPEATS):
             finals.set_user_attr(REPEATS, True)
         for study in (search, finals):

@@ -8,7 +8,7 @@ import shutil
 import sys
 import time
 import traceback
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -24,10 +24,11 @@ from src.params import Params, check, lay_on
 from src.search.objective import Data, Judge, score
 from src.search.space import Dimension, Settings, overlay, own_values
 from src.search.storage import Storage, alive
-from src.search.study import INTERRUPTED, REASON, SLOT, Planned, sampler, slots, stuck, take
+from src.search.study import INTERRUPTED, REASON, SLOT, Planned, over, sampler, slots, stuck, take
 from src.tracking.recorder import Recorder, recording
 from src.training import run
 from src.training.answers import probabilities, sample
+from src.training.memory import memory_named
 from src.training.state import TrainingState
 
 OF, SEED = "of", "seed"
@@ -94,25 +95,30 @@ class Worker:
         own = own_values(self.search.space)
         planned = {slot: Planned(params=own if slot == 0 else {}) for slot in range(total)}
         seed = self.search.base.tune.seed * 1_000_000
-        self._work(self.search.study, planned, self._searched, lambda slot: sampler(self.search.sampler, seed + slot))
 
-    def confirm_all(self, planned: Mapping[int, Planned]) -> None:
-        """Carry out the finalists' trainings."""
-        self._work(self.search.finals, planned, self._confirmed)
+        def drawn_by(slot: int) -> optuna.samplers.BaseSampler:
+            return sampler(self.search.sampler, seed + slot)
+
+        self._work(self.search.study, lambda: planned, self._searched, drawn_by)
+
+    def confirm_all(self, plan: Callable[[], Mapping[int, Planned]]) -> None:
+        """Carry out the finalists' trainings; `plan` says which, as it has become known."""
+        self._work(self.search.finals, plan, self._confirmed)
 
     def _work(
-        self, study: optuna.Study, planned: Mapping[int, Planned], objective: Any, sampled_by: Any = None
+        self, study: optuna.Study, plan: Callable[[], Mapping[int, Planned]], objective: Any, sampled_by: Any = None
     ) -> None:
         storage = self.search.storage
         while True:
             children.stop_if_told()
+            planned = plan()
             if stuck(study, planned):
                 return
             trial = take(study, storage, planned, worker=self.name, sampler=sampled_by)
             if trial is not None:
                 with alive(storage, trial):
                     self._carry_out(trial, objective)
-            elif len(slots(study, planned).done) == len(planned):
+            elif over(study, plan()):
                 return
             else:
                 time.sleep(LOOK)
@@ -120,7 +126,8 @@ class Worker:
     def _carry_out(self, trial: optuna.Trial, objective: Any) -> None:
         """Have a trial end in one of three ways: complete, pruned, or failed for a reason that it says."""
         try:
-            objective(trial)
+            with memory_named(run.LESS_MEMORY):  # a network may be too large to be built
+                objective(trial)
         except KeyboardInterrupt:
             _fail(trial, INTERRUPTED)
             raise

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Sequence
 from functools import partial
 
+import av
 import numpy as np
 import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
+from src.command import UserError
 from src.video import store
 from src.video.manifest import Video
 from src.video.sampling import Sampling
@@ -104,9 +107,26 @@ def views_of(
     return squares.unflatten(1, (views, sampling.frames)).flatten(0, 1).transpose(1, 2).contiguous()
 
 
+class BrokenFramesError(UserError):
+    """A frame file that cannot be read any more, by name.
+
+    A `DataLoader` hands an error on as a new one whose text is a whole traceback: its last line is the error itself.
+    """
+
+    def __init__(self, text: str):
+        super().__init__(text.strip().splitlines()[-1].removeprefix(f"{__name__}.BrokenFramesError: "))
+
+
 def read(video: Video, indices: np.ndarray) -> Tensor:
-    """`(T, 3, H, W)` uint8, every frame read from the frame store."""
-    return torch.from_numpy(store.read(video.file, indices.tolist())).permute(0, 3, 1, 2)
+    """`(T, 3, H, W)` uint8, every frame read from the frame store. Raises `BrokenFramesError`."""
+    try:
+        frames = store.read(video.file, indices.tolist())
+    except (av.FFmpegError, IndexError, ValueError) as error:  # no file or container, fewer frames, no JPEG
+        reason = " ".join(f"{type(error).__name__}: {error}".split())
+        raise BrokenFramesError(
+            f"{os.path.relpath(video.file)} cannot be read: remove it and run `dvc repro extract_frames` ({reason})"
+        ) from None
+    return torch.from_numpy(frames).permute(0, 3, 1, 2)
 
 
 def augmented(augment: Augment, clip: Tensor, rng: np.random.Generator) -> tuple[Tensor, bool]:

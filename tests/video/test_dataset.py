@@ -9,7 +9,7 @@ import torch
 from torch.utils.data import DataLoader
 
 from src.video import jpeg, store
-from src.video.dataset import TestViews, TrainingClips
+from src.video.dataset import BrokenFramesError, TestViews, TrainingClips
 from src.video.manifest import Video
 from src.video.sampling import Sampling
 from src.video.transforms import Augment
@@ -251,3 +251,21 @@ def test_each_frame_is_decoded_once(tmp_path, monkeypatch):
     decoded.clear()
     _ = training_clips([counting(tmp_path, 3)])[0, 0]
     assert len(decoded) == 2  # frames 0 and 2, the latter seven times
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+@pytest.mark.parametrize("content", [b"", b"no video", "cut", "garbled"])
+def test_a_frame_file_that_cannot_be_read_any_more_is_named(tmp_path, content, workers):
+    video = counting(tmp_path, 18)
+    if content == "cut":
+        video.file.write_bytes(video.file.read_bytes()[: video.file.stat().st_size // 3])
+    elif content == "garbled":
+        video.file.write_bytes(video.file.read_bytes().replace(b"\xff\xd8\xff", b"abc"))
+    else:
+        video.file.write_bytes(content)
+    batches = DataLoader(training_clips([video], frames=18, stride=1), batch_sampler=[[(0, 0)]], num_workers=workers)
+    with pytest.raises(BrokenFramesError) as raised:
+        list(batches)
+    assert "video0.avi cannot be read: remove it and run `dvc repro extract_frames` (" in str(raised.value)
+    assert "\n" not in str(raised.value)
+    assert str(raised.value).endswith(")")
