@@ -319,6 +319,7 @@ class Tune(Section):
     space: Annotated[dict[str, Axis], Field(min_length=1)] = SPACE
     penalty: Annotated[float, Field(ge=0)] = 0.5
     tolerance: Share = 0.1
+    prune: bool = True
     finalists: Count = 2
     seeds: Annotated[int, Field(ge=2)] = 3
     seed: Annotated[int, Field(ge=0)] = 0

@@ -53,6 +53,8 @@ def parse() -> argparse.Namespace:
 
 def open_search(arguments: argparse.Namespace, base: Params) -> Search:
     """The search of these settings and data, gone on with or begun. Raises `UserError` for what cannot be searched."""
+    from optuna.pruners import NopPruner
+
     from src.search import space, storage, study
     from src.search.objective import Data
     from src.search.worker import Search
@@ -61,7 +63,8 @@ def open_search(arguments: argparse.Namespace, base: Params) -> Search:
     data = Data.of_pipeline()
     parts = study.identify(base, data.train, data.val, data.classes, pareto=arguments.pareto, sampler=arguments.sampler)
     kept = storage.connect(arguments.storage, heartbeat=arguments.heartbeat, wait=arguments.work is not None)
-    found = study.open_study(kept, parts, pareto=arguments.pareto, epochs=base.train.epochs)
+    pruner = study.pruner(base.train.epochs) if base.tune.prune else NopPruner()
+    found = study.open_study(kept, parts, pareto=arguments.pareto, pruner=pruner)
     return Search(base, searched, data, kept, *found, sampler=arguments.sampler)
 
 

@@ -114,6 +114,8 @@ class Outcome:
             **numbers,
             "difference": asdict(self.better),
             "test_difference": test and asdict(test.difference),
+            "trials": len(self.there.done),
+            "epochs": sum(trial.user_attrs.get("epochs", 0) for trial in self.there.done),
             "ended_early": page.saved(self.there, epochs=self.search.base.train.epochs),
             "seconds": self.spent,
         }

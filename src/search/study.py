@@ -186,7 +186,7 @@ def identify(
     model = base.model
     weights = pretrained.find(model.weights, variant=model.variant, depth=model.network()["depth"])
     identity = run.identify(base, [train, val], classes=classes, weights=weights)
-    objective = [settings["tune"][key] for key in ("penalty", "tolerance")]
+    objective = [settings["tune"][key] for key in ("penalty", "tolerance", "prune")]
     objective += [settings["evaluate"][key] for key in ("views", "crops", "seed")]
     return {
         "data": fingerprint([identity["dataset.sha256"], classes, settings["dataset"]["mirror"]]),
@@ -197,13 +197,11 @@ def identify(
 
 
 def open_study(
-    storage: Storage, parts: dict[str, str], *, pareto: bool, epochs: int
+    storage: Storage, parts: dict[str, str], *, pareto: bool, pruner: optuna.pruners.BasePruner
 ) -> tuple[optuna.Study, optuna.Study]:
     """The study of the search of these `parts`, and that of its finalists; made if there are none."""
     name = f"tune-{fingerprint(parts)[:8]}"
     directions = ["maximize", "minimize"] if pareto else ["maximize"]
-    # Successive halving: of the trials that come as far as a rung, the best quarter goes on.
-    pruner = optuna.pruners.SuccessiveHalvingPruner(min_resource=max(1, epochs // 12), reduction_factor=4)
     there = {"storage": storage, "load_if_exists": True, "pruner": pruner}
     with turn(storage, name):
         search = optuna.create_study(study_name=name, directions=directions, **there)
@@ -228,6 +226,11 @@ def open_study(
 def begin(study: optuna.Study) -> None:
     """Note that the command has been started."""
     study.set_user_attr(BEGUN, datetime.now().isoformat())
+
+
+def pruner(epochs: int) -> optuna.pruners.BasePruner:
+    """Successive halving: of the trials that come as far as a rung, the best quarter goes on."""
+    return optuna.pruners.SuccessiveHalvingPruner(min_resource=max(1, epochs // 12), reduction_factor=4)
 
 
 def sampler(name: str, seed: int) -> optuna.samplers.BaseSampler:
