@@ -28,8 +28,8 @@ from src.series.side_by_side import carry_out_all
 from src.series.tables import class_table, difference, fold_table, headline_table, mean_and_deviation, pooled
 
 if TYPE_CHECKING:
-    from src.params import Params
     from src.series.folds import Fold
+    from src.settings import Params
 
 
 def carry_out_recipe(runs: list[Run], *, jobs: int) -> None:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from src import paths
 
 if TYPE_CHECKING:
-    from src.params import Params
+    from src.settings import Params
 
 
 DISK_IS_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     import numpy as np
 
     from src.model.checkpoint import Checkpoint
-    from src.params import Evaluate
+    from src.settings import Evaluate
     from src.training.calibration import Calibration
     from src.video.manifest import Video
 

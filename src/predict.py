@@ -22,7 +22,7 @@ from src import command, paths
 from src.command import UserError
 
 if TYPE_CHECKING:
-    from src.params import Params, Predict
+    from src.settings import Params, Predict
     from src.training.predictor import Predictor
     from src.video.decode import Source
 

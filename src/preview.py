@@ -23,8 +23,8 @@ if TYPE_CHECKING:
     import numpy as np
     from torch import Tensor
 
-    from src.params import Params
     from src.report.page import Picture
+    from src.settings import Params
     from src.video.manifest import Video
 
 FRAMES = 8  # of each clip, evenly spread

@@ -22,8 +22,8 @@ from typing import TYPE_CHECKING
 from src import command
 
 if TYPE_CHECKING:
-    from src.params import Params
     from src.search.worker import Search
+    from src.settings import Params
 
 
 def parse() -> argparse.Namespace:

@@ -16,6 +16,7 @@ UNWATCHED = {
     "src/files.py",
     "src/params.py",
     "src/paths.py",
+    "src/settings.py",
     "src/parallel.py",
     "src/tables.py",
 }

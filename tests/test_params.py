@@ -10,7 +10,8 @@ import yaml
 
 from src import paths
 from src.command import UserError
-from src.params import Params, apply, check, load, parse_override
+from src.params import apply, check, load, parse_override
+from src.settings import Params
 from tests.bare_checkout import bare_checkout
 
 DEFAULTS = Params().model_dump()
@@ -57,7 +58,7 @@ def test_every_setting_and_section_has_a_comment():
 def test_every_setting_is_read_by_some_other_file():
     words = set()
     for path in paths.ROOT.glob("src/**/*.py"):
-        if path.name != "params.py":
+        if path.name != "settings.py":
             for node in ast.walk(ast.parse(path.read_text())):
                 words |= {getattr(node, field, None) for field in ("attr", "arg", "value") if _is_word(node, field)}
     assert [f"{section}.{key}" for section, key in KEYS if key not in words] == []

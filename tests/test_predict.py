@@ -15,8 +15,9 @@ import av
 import numpy as np
 import pytest
 
-from src import params, paths, predict, trained
+from src import paths, predict, trained
 from src.command import UserError
+from src.settings import Params, Predict
 from src.training.calibration import Calibration
 from src.training.predictor import Predictor
 from tests.conftest import Checkout
@@ -35,7 +36,7 @@ def predictor() -> Predictor:
 
 def said(predictor: Predictor, *videos: Path | str, capsys, target: Path | None = None) -> tuple[list[dict], list[str]]:
     """What is printed for some videos, as JSON and on stderr."""
-    settings = params.Predict(long=8, window=4, hop=2)
+    settings = Predict(long=8, window=4, hop=2)
     failed = predict.answer_all(predictor, [str(each) for each in videos], settings, as_json=True, target=target)
     printed = capsys.readouterr()
     errors = printed.err.splitlines()
@@ -111,7 +112,7 @@ def test_a_model_without_its_calibration_answers_and_says_so(tmp_path, capsys):
     assert trained.find(str(tmp_path / "model.pt"))[1] is None
     assert "the calibration beside it is another network's" in capsys.readouterr().err
     Calibration(1.0, 0.5, 0.95, 2, 1, 60, model.fingerprint()).save(tmp_path / "calibration.json")
-    loaded = predict.load(str(tmp_path / "model.pt"), params.Params())
+    loaded = predict.load(str(tmp_path / "model.pt"), Params())
     assert (loaded.look["views"], loaded.look["crops"]) == (2, 1)
     assert capsys.readouterr().err == (
         "note: the model was calibrated with views 2 and crops 1, and looks so; evaluate has 4 and 1\n"
@@ -192,12 +193,12 @@ def test_a_stream_is_watched_part_after_part(tmp_path, predictor, capsys):
         sender = threading.Thread(target=send, args=[server])
         sender.start()
         address = f"tcp://127.0.0.1:{server.getsockname()[1]}"
-        predict.watch(predictor, address, params.Predict(long=9, window=4, hop=2), as_json=True)
+        predict.watch(predictor, address, Predict(long=9, window=4, hop=2), as_json=True)
         sender.join()
     parts = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
     assert [(part["start"], part["end"]) for part in parts[:3]] == [(0, 4), (2, 6), (4, 8)]
     with pytest.raises(UserError, match=r"--camera 99: .*; there is "):
-        predict.watch(predictor, "99", params.Predict(), as_json=False)
+        predict.watch(predictor, "99", Predict(), as_json=False)
 
 
 @pytest.mark.parametrize(
@@ -225,14 +226,15 @@ def test_what_makes_no_sense_is_refused_before_a_model_is_loaded(tmp_path, monke
 GROWTH = """
 import resource, sys, torch
 from pathlib import Path
-from src import params, predict
+from src import predict
+from src.settings import Predict
 from src.training.predictor import Predictor
 from src.video.decode import Source
 from tests.training.test_predictor import checkpoint
 torch.set_num_threads(1)
 predictor = Predictor(checkpoint(), None, views=1, crops=1, device="cpu")
 for name in sys.argv[1:]:
-    whole = predict.one(predictor, Path(name), params.Predict(hop=10.0), Source())
+    whole = predict.one(predictor, Path(name), Predict(hop=10.0), Source())
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     print(whole["seconds"], len(whole.get("parts", [])), peak)
 """

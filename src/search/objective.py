@@ -13,7 +13,7 @@ from torch import Tensor
 from src import paths
 from src.command import UserError
 from src.model.checkpoint import build
-from src.params import Params
+from src.settings import Params
 from src.tracking.recorder import Recorder
 from src.training import metrics
 from src.training.answers import sample

@@ -13,7 +13,7 @@ from src.command import UserError
 if TYPE_CHECKING:
     import optuna
 
-    from src.params import Params
+    from src.settings import Params
 
 SECTIONS = ("model", "augment", "train")
 Settings = dict[str, dict[str, Any]]

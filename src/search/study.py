@@ -19,8 +19,8 @@ from optuna.trial import FrozenTrial, TrialState
 
 from src import pretrained
 from src.command import UserError
-from src.params import Params
 from src.search.storage import GRACE, Storage, turn
+from src.settings import Params
 from src.training import run
 from src.training.state import fingerprint
 from src.video.manifest import Video

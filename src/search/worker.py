@@ -20,11 +20,12 @@ from optuna.trial import TrialState
 
 from src import children, paths, pretrained
 from src.command import UserError
-from src.params import Params, check, lay_on
+from src.params import check, lay_on
 from src.search.objective import Data, Judge, score
 from src.search.space import Dimension, Settings, overlay, own_values
 from src.search.storage import Storage, alive
 from src.search.study import INTERRUPTED, REASON, SLOT, Planned, over, sampler, slots, stuck, take
+from src.settings import Params
 from src.tracking.recorder import Recorder, recording
 from src.training import run
 from src.training.answers import probabilities, sample

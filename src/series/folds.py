@@ -11,7 +11,7 @@ from src import split
 from src.command import UserError
 
 if TYPE_CHECKING:
-    from src.params import Params
+    from src.settings import Params
     from src.video.manifest import Video
 
 Fold = dict[str, list["Video"]]

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 from src import files, paths, pretrained
 
 if TYPE_CHECKING:
-    from src.params import Params
     from src.series.folds import Fold
+    from src.settings import Params
     from src.training.start import Weights
 
 Answers = dict[str, list[dict[str, Any]]]

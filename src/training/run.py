@@ -27,7 +27,7 @@ from src.video.labels import mirrored_labels
 from src.video.manifest import Video
 
 if TYPE_CHECKING:
-    from src.params import Params
+    from src.settings import Params
 
 
 LESS_MEMORY = "raise train.accumulate, or lower train.batch, model.frames or model.crop"

@@ -22,7 +22,7 @@ from src.datasets.synthetic import (
     names,
     write_clip,
 )
-from src.params import Dataset
+from src.settings import Dataset
 
 TAKE = Take(frames=80, tempo=0.5, drift=0.1, phase=0.3, delay=0.5, reach=1.0, elbow=0.4, arm=1, turn=0.5)
 

@@ -7,8 +7,8 @@ import pytest
 
 from src import params
 from src.command import UserError
-from src.params import Params
 from src.search import space
+from src.settings import Params
 
 
 def settings(axes: dict, **sections: dict) -> Params:
