@@ -230,7 +230,7 @@ def begin(study: optuna.Study) -> None:
 
 def pruner(epochs: int) -> optuna.pruners.BasePruner:
     """Successive halving: of the trials that come as far as a rung, the best quarter goes on."""
-    return optuna.pruners.SuccessiveHalvingPruner(min_resource=max(1, epochs // 12), reduction_factor=4)
+    return optuna.pruners.SuccessiveHalvingPruner(min_resource=max(1, epochs // 25), reduction_factor=4)
 
 
 def sampler(name: str, seed: int) -> optuna.samplers.BaseSampler:
