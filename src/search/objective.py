@@ -108,7 +108,8 @@ class Judge(Observer):
         if len(self.trial.study.directions) == 1:
             self.trial.report(value, step=len(history))
             over = len(history) == self.settings.train.epochs
-            if self.prunable and not over and self.trial.should_prune():
+            # Asked of every trial: so it is on the rungs that others are compared on, params.yaml's too.
+            if not over and self.trial.should_prune() and self.prunable:
                 raise optuna.TrialPruned
         else:
             self.trial.set_user_attr("epoch", len(history))  # also how a worker that was asleep learns of it
