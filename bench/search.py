@@ -4,7 +4,8 @@
 
 Both are `python -m src.tune`; random search draws without learning and ends no trial early, and has as many trials as
 take the epochs that the other one took. What counts is the score of the best trial, or of params.yaml, after it was
-trained again with three other seeds. Interrupted, the same command goes on; docs/tuning.md has the last table.
+trained again with three other seeds. The seeds are the
+search's own: data and params.yaml are the same in all. Interrupted, the same command goes on.
 """
 
 from __future__ import annotations
@@ -21,6 +22,8 @@ from bench import common
 from bench.closing_the_gap import lay_out, run
 from bench.closing_the_gap_studies import Dataset
 from src import command, files
+from src.training.run import version
+from src.training.state import fingerprint
 
 EPOCHS = 12
 
@@ -34,10 +37,11 @@ DATA = Dataset(
 )
 
 
-def search(checkout: Path, kept: Path, *options: str) -> dict[str, Any]:
-    """artifacts/tune.json of a search, carried out unless it is `kept` from before."""
+def search(checkout: Path, results: Path, name: str, *options: str) -> dict[str, Any]:
+    """artifacts/tune.json of a search, carried out unless there is one of the same options and code."""
+    kept = results / f"{name}-{fingerprint([options, version()])[:8]}.json"
     if not kept.exists():
-        print(f"\n== {kept.stem}", file=sys.stderr, flush=True)
+        print(f"\n== {name}", file=sys.stderr, flush=True)
         run(checkout, "src.tune", *options)
         files.write_text(kept, (checkout / "artifacts/tune.json").read_text())
     return json.loads(kept.read_text())
@@ -63,10 +67,10 @@ def main() -> None:
     rows, differences = [], []
     for seed in range(arguments.studies):
         fixed = ("--set", f"tune.seed={seed}")
-        tpe = search(checkout, results / f"tpe-{seed}.json", "--trials", str(arguments.trials), *fixed)
+        tpe = search(checkout, results, f"tpe-{seed}", "--trials", str(arguments.trials), *fixed)
         trials = max(2, round(tpe["epochs"] / EPOCHS))
         how = ("--sampler", "random", "--set", "tune.prune=false")
-        random = search(checkout, results / f"random-{seed}.json", "--trials", str(trials), *how, *fixed)
+        random = search(checkout, results, f"random-{seed}", "--trials", str(trials), *how, *fixed)
         differences.append(tpe["winner.score"] - random["winner.score"])
         for name, found in (("TPE, pruned", tpe), ("random", random)):
             best = f"trial {found['winner']}" if found["winner"] else "params.yaml"

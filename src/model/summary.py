@@ -53,18 +53,24 @@ def summarise(model: dict[str, Any], *, classes: int, device: torch.device) -> l
     with FakeTensorMode(), device:
         # What a third clip adds to two: so whatever is kept once for a batch, such as weights cast to bfloat16, falls
         # out. A single clip may be too small for batch norm, which wants two values of each channel.
-        two, three = (
-            _measure(build(model, classes=classes).train(), torch.empty(clips, 3, frames, crop, crop))
-            for clips in (2, 3)
-        )
-    return [
-        replace(
-            more,
-            multiply_adds=more.multiply_adds - less.multiply_adds,
-            activations=more.activations - less.activations,
-        )
-        for more, less in zip(three, two, strict=True)
-    ]
+        def a_clip() -> list[Row]:
+            two, three = (
+                _measure(build(model, classes=classes).train(), torch.empty(clips, 3, frames, crop, crop))
+                for clips in (2, 3)
+            )
+            return [
+                replace(
+                    more,
+                    multiply_adds=more.multiply_adds - less.multiply_adds,
+                    activations=more.activations - less.activations,
+                )
+                for more, less in zip(three, two, strict=True)
+            ]
+
+        rows = a_clip()
+        with torch.autocast(device.type, enabled=False):  # of the network, not of how a stem is computed in bfloat16
+            plain = a_clip()
+    return [replace(row, multiply_adds=other.multiply_adds) for row, other in zip(rows, plain, strict=True)]
 
 
 def table(rows: Sequence[Row]) -> str:

@@ -85,7 +85,7 @@ class Workers:
 
         `plan` says which slots they have, as it has become known; there are `most` at most.
         """
-        if study.over(of, plan()):
+        if study.over(of, plan):
             return
         title = {"search": "search", "finals": "again, with other seeds"}[stage]
         progress = Progress(title, slots(of, plan()), total=most)
@@ -96,13 +96,13 @@ class Workers:
         finally:
             self._stop()
             progress.close()
-        wanted = plan()
-        if reason := study.stuck(of, wanted):
+        if reason := study.stuck(of, plan()):
             raise UserError(
                 f"{study.IN_A_ROW} trials in a row have failed: {reason}\n"
                 "mend it, or take the setting out of tune.space; the same command goes on from here"
             )
-        if not study.over(of, wanted):
+        if not study.over(of, plan):
+            wanted = plan()
             left = len(wanted) - len(slots(of, wanted).done)
             raise UserError(f"{left} trials are left: the same command goes on from here")
 

@@ -14,7 +14,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
-from optuna.trial import FrozenTrial
+import optuna
+from optuna.trial import FrozenTrial, TrialState
 
 from src.search.study import Planned, slots
 from src.search.worker import OF, SEED, hits_of
@@ -26,7 +27,8 @@ if TYPE_CHECKING:
     from src.search.worker import Search
     from src.video.manifest import Video
 
-MOST_SEEDS = 1000
+MOST_SEEDS, MOST_SLOTS = 1000, 1_000_000
+"""Of a search."""
 
 TESTED = "tested"
 """Attribute of the finals: by the fingerprint of the test videos and the run of a training, its hits on them."""
@@ -90,9 +92,11 @@ def plan(search: Search, total: int) -> dict[int, Planned]:
     """The trainings that are to be made, by slot, as far as they are known yet: more follow when a seed is over.
 
     Seeds follow `train.seed`, which the trials themselves have. A seed's trainings come before the next seed's, and all
-    of params.yaml's are among them.
+    of params.yaml's are among them. A trial of which one has failed is out, and the next best takes its place.
     """
-    how, left = search.base.tune, ranked(search, total)[: search.base.tune.finalists]
+    how = search.base.tune
+    out = {trial.user_attrs[OF] for trial in failed(search)}
+    left = [slot for slot in ranked(search, total) if slot not in out][: how.finalists]
     planned = {_slot(0, number): _planned(search, 0, number) for number in range(how.seeds)}
     rounds: dict[int, Planned] = {}
     for number in range(how.seeds):
@@ -101,7 +105,7 @@ def plan(search: Search, total: int) -> dict[int, Planned]:
             there = slots(search.finals, rounds)
             if len(there.done) < len(rounds):
                 break
-            left = _better_half(left, there.complete, seeds=number + 1)
+            left = _better_half(left, there.complete)
     return dict(sorted((planned | rounds).items(), key=lambda item: item[0] % MOST_SEEDS))
 
 
@@ -123,11 +127,16 @@ def _planned(search: Search, slot: int, number: int) -> Planned:
     return Planned(attrs={OF: slot, SEED: search.base.train.seed + 1 + number})
 
 
-def _better_half(left: Sequence[int], complete: Sequence[FrozenTrial], *, seeds: int) -> list[int]:
-    """Of the slots `left`, by the mean score of so many `seeds`; one of whose trainings has failed is out."""
-    scores = {slot: [trial.value for trial in complete if trial.user_attrs[OF] == slot] for slot in left}
-    sound = [slot for slot in left if len(scores[slot]) == seeds]
-    return sorted(sound, key=lambda slot: -statistics.mean(scores[slot]))[: math.ceil(len(left) / 2)]
+def failed(search: Search) -> list[FrozenTrial]:
+    """The finalists' trainings that have failed, and are not to be tried again."""
+    every = slots(search.finals, range(MOST_SLOTS * MOST_SEEDS))
+    return [trial for trial in every.done if trial.state == TrialState.FAIL]
+
+
+def _better_half(left: Sequence[int], complete: Sequence[FrozenTrial]) -> list[int]:
+    """Of the slots `left`, by their mean score."""
+    scores = {slot: statistics.mean(t.value for t in complete if t.user_attrs[OF] == slot) for slot in left}
+    return sorted(left, key=lambda slot: -scores[slot])[: math.ceil(len(left) / 2)]
 
 
 def finalists(search: Search, planned: dict[int, Planned]) -> list[Finalist]:
@@ -161,8 +170,7 @@ def answer_test(finalist: Finalist, search: Search, videos: Sequence[Video]) -> 
     from src.model.checkpoint import Checkpoint
     from src.tracking import store
 
-    these = fingerprint([video.sha256 for video in videos])
-    rows = []
+    these, rows = _of(videos), []
     for trial in finalist.trials:
         run, asked = trial.user_attrs["run"], search.finals.user_attrs.get(TESTED, {})
         if run not in asked.get(these, {}):
@@ -174,8 +182,16 @@ def answer_test(finalist: Finalist, search: Search, videos: Sequence[Video]) -> 
     return np.array(rows)
 
 
-def tested_before(finalist: Finalist, search: Search) -> int:
-    """How many trainings of other finalists but params.yaml the test videos have been asked of."""
-    asked = {run for runs in search.finals.user_attrs.get(TESTED, {}).values() for run in runs}
-    others = [trial for trial in search.finals.trials if trial.user_attrs.get(OF) not in (0, finalist.slot)]
-    return sum(trial.user_attrs.get("run") in asked for trial in others)
+def tested_before(finalist: Finalist, search: Search, videos: Sequence[Video]) -> int:
+    """Of how many trainings of other trials these test videos have been asked, in all searches of the storage."""
+    known, these = 0, _of(videos)
+    for each in optuna.get_all_study_summaries(search.storage):
+        if asked := each.user_attrs.get(TESTED, {}).get(these, {}):
+            trials = optuna.load_study(study_name=each.study_name, storage=search.storage).trials
+            mine = finalist.slot if each.study_name == search.finals.study_name else 0
+            known += sum(t.user_attrs.get("run") in asked and t.user_attrs[OF] not in (0, mine) for t in trials)
+    return known
+
+
+def _of(videos: Sequence[Video]) -> str:
+    return fingerprint([[video.sha256, video.label] for video in videos])

@@ -12,14 +12,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import yaml
-from optuna.trial import TrialState
 
 from src import files, params, paths
 from src.command import UserError
 from src.search import finals, page
 from src.search.finals import Difference, Finalist
 from src.search.progress import ending
-from src.search.space import SECTIONS
 from src.search.study import Slots, slots
 from src.search.worker import OF, SEED
 
@@ -33,7 +31,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Test:
-    """Hits `(seeds, videos)` of the winner and of params.yaml on test videos, and by how much they differ."""
+    """Hits `(seeds, videos)` of the winner and of params.yaml on test videos, and by how much they differ.
+
+    `before` is of how many trainings of others these videos had been asked.
+    """
 
     __test__ = False  # not a test class, though pytest would think so by its name
 
@@ -42,6 +43,7 @@ class Test:
     difference: Difference
     videos: int
     listed: int
+    before: int
 
 
 def report(search: Search, arguments: argparse.Namespace, recorder: Recorder, *, seconds: float, workers: int) -> None:
@@ -50,7 +52,7 @@ def report(search: Search, arguments: argparse.Namespace, recorder: Recorder, *,
     What validation says is written before test videos are asked, so that nothing of it is lost if these cannot be.
     """
     planned = finals.plan(search, arguments.trials)
-    failed = [trial for trial in slots(search.finals, planned).done if trial.state == TrialState.FAIL]
+    failed = finals.failed(search)
     said = [f"{name(t.user_attrs[OF])} with seed {t.user_attrs[SEED]}: {ending(t)}" for t in failed]
     if any(trial.user_attrs[OF] == 0 for trial in failed):
         raise UserError("\n".join([*said, "mend it; the same command trains these again"]))
@@ -132,7 +134,12 @@ class Outcome:
                 for each, hits in ((winner, test.winner), (own, test.own))
             ),
         ]
-        return [*lines, f"  {verdict(test.difference, videos='test')}"] if winner.slot else lines
+        if winner.slot:
+            lines.append(f"  {verdict(test.difference, videos='test')}")
+        if test.before:
+            asked = f"these videos had been asked of {test.before} trainings of other trials before"
+            lines.append(f"  {asked}: the best of several tests is partly luck too")
+        return lines
 
 
 def _difference(search: Search, videos: Sequence[Video], own: np.ndarray, winner: np.ndarray) -> Difference:
@@ -144,17 +151,12 @@ def _tested(search: Search, winner: Finalist, own: Finalist) -> Test:
     """Once all is decided, and not before."""
     from src.video import manifest
 
-    if before := finals.tested_before(winner, search):
-        print(
-            f"note: test videos have been asked of {before} trainings of other trials: what is chosen among tests is "
-            "better on these than on others",
-            file=sys.stderr,
-        )
     listing = paths.SPLITS / "test.csv"
     videos, listed = manifest.videos(listing, frames=paths.FRAMES, classes=search.data.classes)
+    before = finals.tested_before(winner, search, videos)
     first = finals.answer_test(winner, search, videos)
     second = first if winner.slot == own.slot else finals.answer_test(own, search, videos)
-    return Test(first, second, _difference(search, videos, second, first), len(videos), listed)
+    return Test(first, second, _difference(search, videos, second, first), len(videos), listed, before)
 
 
 def name(slot: int) -> str:
@@ -182,10 +184,10 @@ def _lines(ranking: Sequence[Finalist], better: Difference, search: Search) -> l
 
 
 def write_recipe(search: Search, winner: Finalist, overrides: Sequence[str]) -> Path:
-    """The winner's settings as recipes/tuned.yaml, with those of the `overrides` (--set) that a training depends on."""
+    """The winner's settings as recipes/tuned.yaml, with those of the `overrides` (--set) that are not of the search."""
     own = search.base.model_dump()
     given = params.lay_on({}, *map(params.parse_override, overrides))
-    given = {section: values for section, values in given.items() if section in (*SECTIONS, "pretrain")}
+    given = {section: values for section, values in given.items() if section not in ("tune", "runtime")}
     settings = params.lay_on(given, search.settings_of(winner.slot))
     for dimension in search.space:
         section, _, key = dimension.key.partition(".")

@@ -29,8 +29,12 @@ GRACE = 4
 PATIENCE = 600.0
 """Seconds that a server which is away is waited for."""
 
-KEEPALIVE = {"keepalives_idle": 30, "keepalives_interval": 10, "keepalives_count": 3}
-"""Of libpq: after a minute without an answer a connection is gone, also where the machine at its end vanished."""
+KEEPALIVE = {"keepalives_idle": 30, "keepalives_interval": 10, "keepalives_count": 3, "tcp_user_timeout": 60_000}
+"""Of libpq: after a minute without an answer a connection is gone, also where the machine at its end vanished; the
+last, in milliseconds, is for when something was on its way there."""
+
+LAST_BEAT = 5.0
+"""Seconds that a sign of life on its way is waited for when a trial has ended; the server may be away."""
 
 REQUESTS = (
     *("create_new_study", "get_all_studies", "get_study_id_from_name", "get_study_name_from_id"),
@@ -44,7 +48,7 @@ REQUESTS = (
 
 def _is_away(error: BaseException) -> bool:
     """Whether another try may find the server there again, or the file not locked by another process."""
-    while error is not None:
+    while isinstance(error, Exception):  # not Ctrl-C, in whatever it fell
         if isinstance(error, (sqlalchemy.exc.OperationalError, sqlalchemy.exc.InterfaceError)):
             return not any(sign in str(error) for sign in ("disk is full", "readonly", "unable to open"))
         if isinstance(error, sqlalchemy.exc.DBAPIError) and error.connection_invalidated:
@@ -84,8 +88,9 @@ def connect(url: str | None, *, heartbeat: int = HEARTBEAT, wait: bool = False) 
     away is waited for, as it is by every later request.
     """
     expected = "expected postgresql://USER:PASSWORD@HOST/DATABASE or sqlite:///FILE"
+    url = url or f"sqlite:///{paths.OPTUNA_DB}"
     try:
-        parsed = sqlalchemy.make_url(url or f"sqlite:///{paths.OPTUNA_DB}")
+        parsed = sqlalchemy.make_url(url)
     except sqlalchemy.exc.ArgumentError:
         raise UserError(f"--storage {url}: {expected}") from None
     if parsed.get_backend_name() == "sqlite":
@@ -162,4 +167,4 @@ def alive(storage: Storage, trial: optuna.Trial) -> Iterator[None]:
         yield
     finally:
         over.set()
-        thread.join()
+        thread.join(LAST_BEAT)

@@ -40,6 +40,9 @@ BEGUN, REPEATS = "begun", "repeats"
 INTERRUPTED = "interrupted"
 DIED = "its worker died twice"
 MOST_DEATHS = 2
+FIRST_RUNG, REDUCTION = 25, 4
+"""Of successive halving: the part of a trial's epochs that its first rung is, and how many times longer the next is."""
+
 IN_A_ROW = 3
 """So many trials that fail for the same reason, and the search stops."""
 
@@ -156,9 +159,10 @@ def fail_the_dead(study: optuna.Study, storage: Storage) -> None:
             study.tell(trial.number, state=TrialState.FAIL, skip_if_finished=True)
 
 
-def over(study: optuna.Study, wanted: Collection[int]) -> bool:
-    """Whether all these slots are done."""
-    return len(slots(study, wanted).done) == len(wanted)
+def over(study: optuna.Study, plan: Callable[[], Collection[int]]) -> bool:
+    """Whether all slots of a plan are done, and that has not added to it."""
+    wanted = plan()
+    return len(slots(study, wanted).done) == len(wanted) and set(plan()) == set(wanted)
 
 
 def stuck(study: optuna.Study, wanted: Collection[int]) -> str | None:
@@ -187,6 +191,7 @@ def identify(
     weights = pretrained.find(model.weights, variant=model.variant, depth=model.network()["depth"])
     identity = run.identify(base, [train, val], classes=classes, weights=weights)
     objective = [settings["tune"][key] for key in ("penalty", "tolerance", "prune")]
+    objective += [FIRST_RUNG, REDUCTION]
     objective += [settings["evaluate"][key] for key in ("views", "crops", "seed")]
     return {
         "data": fingerprint([identity["dataset.sha256"], classes, settings["dataset"]["mirror"]]),
@@ -230,7 +235,8 @@ def begin(study: optuna.Study) -> None:
 
 def pruner(epochs: int) -> optuna.pruners.BasePruner:
     """Successive halving: of the trials that come as far as a rung, the best quarter goes on."""
-    return optuna.pruners.SuccessiveHalvingPruner(min_resource=max(1, epochs // 25), reduction_factor=4)
+    first = max(1, epochs // FIRST_RUNG)
+    return optuna.pruners.SuccessiveHalvingPruner(min_resource=first, reduction_factor=REDUCTION)
 
 
 def sampler(name: str, seed: int) -> optuna.samplers.BaseSampler:

@@ -119,7 +119,7 @@ class Worker:
             if trial is not None:
                 with alive(storage, trial):
                     self._carry_out(trial, objective)
-            elif over(study, plan()):
+            elif over(study, plan):
                 return
             else:
                 time.sleep(LOOK)

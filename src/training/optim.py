@@ -40,7 +40,7 @@ def build_optimizer(
                 groups.append({"params": members, "weight_decay": decay, "share": share, "lr": share * lr})
     if name == "adamw":
         return torch.optim.AdamW(groups, lr=lr, betas=(momentum, 0.999), fused=True)
-    return torch.optim.SGD(groups, lr=lr, momentum=momentum, nesterov=nesterov, fused=True)
+    return torch.optim.SGD(groups, lr=lr, momentum=momentum, nesterov=nesterov)
 
 
 @dataclass(frozen=True)

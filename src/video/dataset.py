@@ -86,7 +86,7 @@ class TestViews(Dataset):
         """`(views * crops, 3, T, size, size)` uint8."""
         video = self.videos[index]
         look = {key: getattr(self, key) for key in ("sampling", "size", "views", "crops")}
-        return views_of(partial(store.read, video.file), available=video.frames, **look)
+        return views_of(partial(stored, video), available=video.frames, **look)
 
 
 def views_of(
@@ -119,14 +119,18 @@ class BrokenFramesError(UserError):
 
 def read(video: Video, indices: np.ndarray) -> Tensor:
     """`(T, 3, H, W)` uint8, every frame read from the frame store. Raises `BrokenFramesError`."""
+    return torch.from_numpy(stored(video, indices.tolist())).permute(0, 3, 1, 2)
+
+
+def stored(video: Video, indices: Sequence[int]) -> np.ndarray:
+    """As `store.read` gives them, `(T, H, W, 3)` uint8. Raises `BrokenFramesError`."""
     try:
-        frames = store.read(video.file, indices.tolist())
+        return store.read(video.file, indices)
     except (av.FFmpegError, IndexError, ValueError) as error:  # no file or container, fewer frames, no JPEG
         reason = " ".join(f"{type(error).__name__}: {error}".split())
         raise BrokenFramesError(
             f"{os.path.relpath(video.file)} cannot be read: remove it and run `dvc repro extract_frames` ({reason})"
         ) from None
-    return torch.from_numpy(frames).permute(0, 3, 1, 2)
 
 
 def augmented(augment: Augment, clip: Tensor, rng: np.random.Generator) -> tuple[Tensor, bool]:

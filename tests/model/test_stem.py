@@ -9,7 +9,16 @@ from torch.nn import functional as F
 from src.model.slowfast import SlowFast
 from src.model.stem import StemConv, cell_kernel, cells
 
-SHAPES = [(5, 8, 16, 16), (5, 7, 9, 12), (1, 3, 15, 15), (5, 2, 32, 20), (7, 4, 8, 8), (3, 1, 7, 10)]
+SHAPES = [
+    (5, 8, 16, 16),
+    (5, 7, 9, 12),
+    (1, 3, 15, 15),
+    (5, 2, 32, 20),
+    (7, 4, 8, 8),
+    (3, 1, 7, 10),
+    (5, 3, 9, 9),
+    (7, 6, 8, 12),
+]
 
 
 def whole_numbers(*shape: int, seed: int) -> torch.Tensor:

@@ -263,9 +263,10 @@ def test_a_frame_file_that_cannot_be_read_any_more_is_named(tmp_path, content, w
         video.file.write_bytes(video.file.read_bytes().replace(b"\xff\xd8\xff", b"abc"))
     else:
         video.file.write_bytes(content)
-    batches = DataLoader(training_clips([video], frames=18, stride=1), batch_sampler=[[(0, 0)]], num_workers=workers)
-    with pytest.raises(BrokenFramesError) as raised:
-        list(batches)
-    assert "video0.avi cannot be read: remove it and run `dvc repro extract_frames` (" in str(raised.value)
-    assert "\n" not in str(raised.value)
-    assert str(raised.value).endswith(")")
+    whole = {"frames": 18, "stride": 1}
+    for clips, keys in ((training_clips([video], **whole), (0, 0)), (views_of([video], views=1, crops=1, **whole), 0)):
+        with pytest.raises(BrokenFramesError) as raised:
+            list(DataLoader(clips, batch_sampler=[[keys]], num_workers=workers))
+        assert "video0.avi cannot be read: remove it and run `dvc repro extract_frames` (" in str(raised.value)
+        assert "\n" not in str(raised.value)
+        assert str(raised.value).endswith(")")
