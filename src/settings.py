@@ -200,7 +200,7 @@ class Augment(Section):
 
 
 class Train(Section):
-    epochs: Count = 25
+    epochs: Count = 16
     batch: Annotated[int, Field(ge=2)] = 16
     accumulate: Count = 1
     optimizer: Literal["sgd", "adamw"] = "adamw"
@@ -211,7 +211,7 @@ class Train(Section):
     weight_decay: Annotated[float, Field(ge=0)] = 0.05
     schedule: Literal["cosine", "constant", "step", "multistep", "plateau"] = "cosine"
     step_size: Count = 10
-    milestones: Annotated[list[Count], Field(min_length=1)] = [15, 20]
+    milestones: Annotated[list[Count], Field(min_length=1)] = [10, 14]
     gamma: Annotated[float, Field(gt=0, lt=1)] = 0.1
     patience: Count = 5
     warmup: Annotated[float, Field(ge=0)] = 2

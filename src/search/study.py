@@ -40,7 +40,7 @@ BEGUN, REPEATS = "begun", "repeats"
 INTERRUPTED = "interrupted"
 DIED = "its worker died twice"
 MOST_DEATHS = 2
-FIRST_RUNG, REDUCTION = 25, 4
+FIRST_RUNG, REDUCTION = 8, 4
 """Of successive halving: the part of a trial's epochs that its first rung is, and how many times longer the next is."""
 
 IN_A_ROW = 3
