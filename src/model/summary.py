@@ -68,6 +68,8 @@ def summarise(model: dict[str, Any], *, classes: int, device: torch.device) -> l
             ]
 
         rows = a_clip()
+        if not torch.is_autocast_enabled(device.type):
+            return rows
         with torch.autocast(device.type, enabled=False):  # of the network, not of how a stem is computed in bfloat16
             plain = a_clip()
     return [replace(row, multiply_adds=other.multiply_adds) for row, other in zip(rows, plain, strict=True)]

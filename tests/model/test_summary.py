@@ -32,9 +32,14 @@ def total(found: dict[str, Row], what: str) -> int:
 
 
 @pytest.mark.parametrize(
-    ("model", "crop", "billions"), [(R50_4X16, 224, 27.7), (R50_4X16, 256, 36.2), (R50_8X8, 256, 66.0)]
+    ("model", "crop", "billions", "bf16"),
+    [
+        (R50_4X16, 224, 27.7, False),
+        (R50_4X16, 224, 27.7, True),
+        (R50_4X16, 256, 36.2, False),
+        (R50_8X8, 256, 66.0, False),
+    ],
 )
-@pytest.mark.parametrize("bf16", [False, True])
 def test_multiply_adds_are_the_published_ones(model, crop, billions, bf16):
     """Published counts take norms or pooling along in one way or another: a percent is for these."""
     with torch.autocast("cpu", torch.bfloat16, enabled=bf16):
