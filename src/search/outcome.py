@@ -29,6 +29,10 @@ if TYPE_CHECKING:
     from src.video.manifest import Video
 
 
+NONE = Difference(0.0, 0.0, 0.0, 1.0)
+"""Of params.yaml to itself."""
+
+
 @dataclass(frozen=True)
 class Test:
     """Hits `(seeds, videos)` of the winner and of params.yaml on test videos, and by how much they differ.
@@ -60,7 +64,7 @@ def report(search: Search, arguments: argparse.Namespace, recorder: Recorder, *,
         print(f"note: left out, {line}; the same command tries it again", file=sys.stderr)
     ranking = finals.finalists(search, planned)
     winner, own = ranking[0], next(each for each in ranking if each.slot == 0)
-    better = _difference(search, search.data.val, own.hits("val"), winner.hits("val"))
+    better = _difference(search, search.data.val, own.hits("val"), winner.hits("val")) if winner.slot else NONE
     recipe, lines = write_recipe(search, winner, arguments.set), _lines(ranking, better, search)
     print("\n".join(["", *lines, "", f"{os.path.relpath(recipe)}: python -m src.params apply … {recipe.stem}"]))
     there = slots(search.study, range(arguments.trials))
@@ -155,8 +159,9 @@ def _tested(search: Search, winner: Finalist, own: Finalist) -> Test:
     videos, listed = manifest.videos(listing, frames=paths.FRAMES, classes=search.data.classes)
     before = finals.tested_before(winner, search, videos)
     first = finals.answer_test(winner, search, videos)
-    second = first if winner.slot == own.slot else finals.answer_test(own, search, videos)
-    return Test(first, second, _difference(search, videos, second, first), len(videos), listed, before)
+    second = finals.answer_test(own, search, videos)
+    difference = _difference(search, videos, second, first) if winner.slot else NONE
+    return Test(first, second, difference, len(videos), listed, before)
 
 
 def name(slot: int) -> str:
