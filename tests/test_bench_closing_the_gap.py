@@ -120,5 +120,7 @@ def test_a_part_changes_one_thing_of_plain():
         ]
         if name.startswith("pretrain"):
             assert changed == ["pretrain.epochs", "pretrain.task"]
+        elif name == "colour":
+            assert changed == ["augment.scale", "augment.jitter", "augment.grey"]
         else:
             assert len(changed) == (name != "plain")
