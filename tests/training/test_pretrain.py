@@ -42,9 +42,10 @@ def test_a_task_has_as_many_answers_as_there_are_to_tell_apart(videos, tmp_path,
 
 
 def test_instances_are_learnt_from_clips_that_show_them(videos, tmp_path):
-    """The four videos differ in brightness; after so long, the network tells them apart."""
+    """The four videos differ in brightness, which no augmentation hides here; in the end the network tells them."""
     told = Told()
-    pretrained(videos, tmp_path, epochs=25, lr=0.01, observer=told)
+    plain = {"jitter": 0.0, "grey": 0.0, "randaugment": 0, "erase": 0.0}
+    pretrained(videos, tmp_path, augment=plain, epochs=40, lr=0.01, observer=told)
     assert told.history[0]["val_top1"] < told.history[-1]["val_top1"] == 1.0
 
 

@@ -121,6 +121,7 @@ def pretrained(
     videos: Sequence[Video],
     state: Path | None,
     *,
+    augment: dict[str, Any] | None = None,
     observer: Observer | None = None,
     team: Team = ALONE,
     **pretraining: Any,
@@ -130,7 +131,7 @@ def pretrained(
         videos,
         videos[:2],
         model=TINY_MODEL,
-        augment=AUGMENT,
+        augment=AUGMENT | (augment or {}),
         settings=SETTINGS | {"early_stopping": 1, "balanced": True},  # neither of which it has a use for
         pretraining={"epochs": 2, "task": "instance", "lr": None, "windows": 2} | pretraining,
         flips=True,
