@@ -94,7 +94,7 @@ def new_checkout(path: Path) -> Checkout:
         "DVC_NO_ANALYTICS": "1",
         "OMP_NUM_THREADS": "1",  # networks so small only wait for each other's threads
         "MLFLOW_DISABLE_TELEMETRY": "true",
-        "MLFLOW_SYSTEM_METRICS_SAMPLING_INTERVAL": "0.1",
+        "MLFLOW_SYSTEM_METRICS_SAMPLING_INTERVAL": "1",
         **PATIENCE,
         "GIT_CONFIG_GLOBAL": os.devnull,
         **{f"GIT_{who}_{what}": "t@example.org" for who in ("AUTHOR", "COMMITTER") for what in ("NAME", "EMAIL")},

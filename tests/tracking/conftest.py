@@ -33,7 +33,7 @@ def checkout(tmp_path: Path) -> Checkout:
     env |= {
         "PATH": os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]]),
         "MLFLOW_DISABLE_TELEMETRY": "true",
-        "MLFLOW_SYSTEM_METRICS_SAMPLING_INTERVAL": "0.1",
+        "MLFLOW_SYSTEM_METRICS_SAMPLING_INTERVAL": "0.5",
         **PATIENCE,
         "OMP_NUM_THREADS": "1",
     }
