@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -23,36 +22,9 @@ import yaml
 
 from bench import closing_the_gap_page as page
 from bench import common
-from bench.closing_the_gap_studies import DATASETS, STUDIES, Dataset, Study
-from src import command, files, paths
-
-
-def lay_out(dataset: Dataset, folder: Path, videos: dict[str, Path | None]) -> Path:
-    """A checkout with the dataset's settings in params.yaml, its frames and its splits; its code is made ours."""
-    checkout = folder / dataset.name
-    for part in ("src", "recipes"):
-        shutil.rmtree(checkout / part, ignore_errors=True)
-        shutil.copytree(paths.ROOT / part, checkout / part, ignore=shutil.ignore_patterns("__pycache__"))
-    shutil.copy(paths.PARAMS, checkout)
-    changes = list(dataset.settings)
-    if dataset.option:
-        if videos[dataset.option] is None:
-            raise command.UserError(f"--{dataset.option}: where are the videos of {dataset.title}?")
-        changes.append(f"dataset.path={videos[dataset.option].resolve()}")
-    run(checkout, "src.params", "apply", *dataset.recipes, *(part for each in changes for part in ("--set", each)))
-    for stage in ("download", "split", "extract_frames"):
-        run(checkout, f"src.{stage}", stdout=subprocess.DEVNULL)
-    return checkout
-
-
-def run(checkout: Path, module: str, *arguments: str, **options: Any) -> subprocess.CompletedProcess[str]:
-    """A command of the pipeline. Raises `UserError` if it fails; it has said why."""
-    done = subprocess.run([sys.executable, "-m", module, *arguments], cwd=checkout, check=False, text=True, **options)
-    if done.returncode < 0 or done.returncode == 130:
-        raise KeyboardInterrupt
-    if done.returncode:
-        raise command.UserError(f"python -m {module} {' '.join(arguments)} in {checkout} failed; see above")
-    return done
+from bench.checkouts import lay_out, run
+from bench.closing_the_gap_studies import DATASETS, STUDIES, Study
+from src import command, files
 
 
 def ablation(study: Study, checkout: Path, *options: str) -> list[str]:
@@ -89,7 +61,7 @@ def main() -> None:
     folder = arguments.folder.resolve()
     folder.mkdir(parents=True, exist_ok=True)
     videos = {"ucf101": arguments.ucf101, "weizmann": arguments.weizmann}
-    checkouts = {name: lay_out(dataset, folder, videos) for name, dataset in DATASETS.items()}
+    checkouts = {name: lay_out(dataset, folder / name, videos) for name, dataset in DATASETS.items()}
     chosen = [study for study in STUDIES if not arguments.study or study.name in arguments.study]
     for study in [] if arguments.write else chosen:
         print(f"\n== {study.name}: {study.title}", file=sys.stderr, flush=True)

@@ -5,20 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
+from bench.checkouts import Dataset
 from src import params
 
 Settings = dict[str, dict[str, Any]]
-
-
-@dataclass(frozen=True)
-class Dataset:
-    """Videos as a user would name them: `recipes` and `settings` for `src.params apply`, the path by an `option`."""
-
-    name: str
-    title: str
-    recipes: tuple[str, ...] = ()
-    settings: tuple[str, ...] = ()
-    option: str | None = None
 
 
 @dataclass(frozen=True)

@@ -4,8 +4,8 @@
 
 Both are `python -m src.tune`; random search draws without learning and ends no trial early, and has as many trials as
 take the epochs that the other one took. What counts is the score of the best trial, or of params.yaml, after it was
-trained again with three other seeds. The seeds are the
-search's own: data and params.yaml are the same in all. Interrupted, the same command goes on.
+trained again with three other seeds. A search's seed is its own: data and params.yaml are the same in all. Interrupted,
+the same command goes on.
 """
 
 from __future__ import annotations
@@ -19,8 +19,7 @@ from typing import Any
 from scipy.stats import t as student
 
 from bench import common
-from bench.closing_the_gap import lay_out, run
-from bench.closing_the_gap_studies import Dataset
+from bench.checkouts import Dataset, lay_out, run
 from src import command, files
 from src.training.run import version
 from src.training.state import fingerprint
@@ -63,7 +62,7 @@ def main() -> None:
     folder = arguments.folder.resolve()
     results = folder / "results"
     results.mkdir(parents=True, exist_ok=True)
-    checkout = lay_out(DATA, folder, {})
+    checkout = lay_out(DATA, folder / DATA.name, {})
     rows, differences = [], []
     for seed in range(arguments.studies):
         fixed = ("--set", f"tune.seed={seed}")
