@@ -31,7 +31,7 @@ def write(everything: dict[str, dict[str, Runs]], *, classes: dict[str, list[str
         "ucf101": claim(everything["ucf101"], classes["ucf101"]),
         "weizmann": other(everything["weizmann"], classes["weizmann"]),
         "synthetic": other(everything["synthetic"], classes["synthetic"]),
-        "parts": beside_plain(everything["parts"]),
+        "parts": beside_ours(everything["parts"]),
     }
     text = TEMPLATE.read_text()
     for name, found in tables_of.items():
@@ -161,9 +161,9 @@ def other(arms: dict[str, Runs], classes: list[str]) -> str:
     return "\n".join(text)
 
 
-def beside_plain(arms: dict[str, Runs]) -> str:
-    """Each arm on validation clips, and what it has more than `plain`."""
-    plain, rows = finished(arms["plain"]), []
+def beside_ours(arms: dict[str, Runs]) -> str:
+    """Each arm on validation clips, and what it has more than `ours`."""
+    ours, rows = finished(arms["ours"]), []
     for name, runs in arms.items():
         answers, what = finished(runs), PARTS[name][0]
         if answers is None:
@@ -171,10 +171,10 @@ def beside_plain(arms: dict[str, Runs]) -> str:
             rows.append([name, what, f"unfinished: {done} of {len(runs)} runs", "", "", ""])
             continue
         net = tables.pooled(answers, **HOW)
-        gain = points(tables.difference(plain, answers, **HOW)) if plain and name != "plain" else "–"
+        gain = points(tables.difference(ours, answers, **HOW)) if ours and name != "ours" else "–"
         sides = [f"{net[side]['top1']:.1%}" for side in ("train", "test")]
         rows.append([name, what, *sides, f"{net['test']['loss']:.3f}", gain])
-    return common.table(["Arm", "What it adds", "Training", "Validation", "Loss, nats", "More than plain"], rows)
+    return common.table(["Arm", "What is otherwise", "Training", "Validation", "Loss, nats", "More than ours"], rows)
 
 
 def draw(arms: dict[str, Runs], path: Path) -> None:
