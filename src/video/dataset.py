@@ -136,7 +136,7 @@ def stored(video: Video, indices: Sequence[int]) -> np.ndarray:
 def augmented(augment: Augment, clip: Tensor, rng: np.random.Generator) -> tuple[Tensor, bool]:
     """`(T, 3, H, W)` → `(3, T, size, size)`, changed in a way that `rng` decides, and whether it was flipped."""
     with torch.random.fork_rng(devices=[]):
-        # Not torch.manual_seed: it has each kind of GPU seeded as well, which takes a sixth of a clip's time.
+        # Not torch.manual_seed: it has each kind of GPU seeded as well, a thirtieth of a clip's time.
         torch.default_generator.manual_seed(int(rng.integers(2**63)))
         clip, flipped = augment(clip)
     return clip.transpose(0, 1).contiguous(), flipped
