@@ -72,6 +72,24 @@ def read_frames(path: Path, *, short_side: int, fps: float, source: Source | Non
         raise UnreadableVideoError(error.strerror or str(error)) from error
 
 
+def declared(path: Path) -> Source:
+    """What a file's header says of itself, of which nothing need be true; 0 where it says nothing.
+
+    Raises `UnreadableVideoError` as `read_frames` does.
+    """
+    try:
+        with av.open(str(path), metadata_errors="replace") as container:
+            if not container.streams.video:
+                raise UnreadableVideoError("no video stream in it")
+            stream = container.streams.video[0]
+            if stream.codec_context is None:
+                raise UnreadableVideoError("its codec is unknown")
+            seconds = (container.duration or 0) / av.time_base
+            return Source(stream.width, stream.height, stream.frames, seconds, stream.frames)
+    except av.FFmpegError as error:
+        raise UnreadableVideoError(error.strerror or str(error)) from error
+
+
 def read_camera(camera: str, *, short_side: int, fps: float) -> Iterator[np.ndarray]:
     """The same of a camera by its number, or of a stream by its address (rtsp://…), for as long as it sends.
 
