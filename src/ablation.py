@@ -46,7 +46,7 @@ def carry_out_recipe(runs: list[Run], *, jobs: int) -> None:
     if finished.exists() and all(run.done for run in runs):
         return
     tags = {"recipe": recipe, "folds": str(len({run.name for run in runs})), "runs": str(len(runs))}
-    settings = runs[0].params.in_force(exclude={"split", "tune", "predict", "runtime"})
+    settings = runs[0].params.in_force(exclude={"split", "tune", "predict", "serve", "runtime"})
     title = f"{recipe}, {len(runs)} runs"
     with locked(paths.STATE / "ablation" / key) as state:
         with recording(spool=state.spool, settings=settings, tags=tags, name=title) as recorder:
@@ -141,7 +141,7 @@ def plan(run: Run) -> dict[str, Any]:
         "fold": run.name,
         "seed": run.seed,
         "videos": {side: len(videos) for side, videos in run.fold.items()},
-        "settings": run.params.in_force(exclude={"tune", "predict", "runtime"}),
+        "settings": run.params.in_force(exclude={"tune", "predict", "serve", "runtime"}),
         "answers": str(run.file) if run.done else None,
     }
 

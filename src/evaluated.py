@@ -22,7 +22,7 @@ from src.command import UserError
 
 COLUMNS = ["video", "group", "actual", "predicted"]
 TABLE = "predictions.csv"
-IDLE = ("runtime.", "predict.", "tune.")
+IDLE = ("runtime.", "predict.", "serve.", "tune.")
 """Settings that no evaluation depends on."""
 
 

@@ -339,6 +339,14 @@ class Predict(Section):
         return self
 
 
+class Serve(Section):
+    name: Annotated[str, Field(pattern=r"^[^/@:]+$")] = "slowfast"
+    megabytes: Positive = 100.0
+    pixels: Count = 4096 * 2160
+    seconds: Positive = 3600.0
+    patience: Positive = 50.0
+
+
 class Runtime(Section):
     device: Annotated[str, Field(pattern=r"^(auto|cpu|cuda(:\d+)?)$")] = "auto"
     workers: Annotated[int, Field(ge=0)] = 2
@@ -364,6 +372,7 @@ class Params(Section):
     tune: Tune = Tune()
     evaluate: Evaluate = Evaluate()
     predict: Predict = Predict()
+    serve: Serve = Serve()
     runtime: Runtime = Runtime()
 
     def in_force(self, *, exclude: Iterable[str] = ()) -> dict[str, dict[str, Any]]:

@@ -32,7 +32,7 @@ def main() -> None:
     if params.runtime.processes > 1 and not distributed.launched():
         distributed.launch(params.runtime.processes)
         return
-    settings = params.in_force(exclude={"tune", "evaluate", "predict", "runtime"})
+    settings = params.in_force(exclude={"tune", "evaluate", "predict", "serve", "runtime"})
     with distributed.joined(device=params.runtime.device) as team:
         what = {"classes": classes, "weights": weights, "team": team}
         if not team.first:

@@ -34,7 +34,7 @@ def conduct(search: Search, arguments: argparse.Namespace) -> None:
     """All of it. Raises `UserError` where trials fail for the same reason again and again, or none is complete."""
     name, total = search.study.study_name, arguments.trials
     _introduce(search, total)
-    settings = search.base.in_force(exclude={"evaluate", "predict", "runtime"})
+    settings = search.base.in_force(exclude={"evaluate", "predict", "serve", "runtime"})
     tags = {"study": name, "trials": str(total)}
     with locked(paths.STATE / "tune" / name) as state:
         run_name = f"tune {name.removeprefix('tune-')}"

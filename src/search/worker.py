@@ -144,7 +144,7 @@ class Worker:
     @contextmanager
     def _recording(self, trial: optuna.Trial, settings: Params, *, name: str) -> Iterator[Recorder]:
         """A nested run, which is told how its trial ends. MLflow is not waited for: the next trial may begin."""
-        values = settings.in_force(exclude={"split", "tune", "evaluate", "predict", "runtime"})
+        values = settings.in_force(exclude={"split", "tune", "evaluate", "predict", "serve", "runtime"})
         tags = {"study": trial.study.study_name, "trial": str(trial.number)}
         tags |= {key: str(value) for key, value in trial.user_attrs.items() if key in (SLOT, OF)}
         how = {"parent": self.parent, "checkpoints": CHECKPOINTS, "sender": False}

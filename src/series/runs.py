@@ -85,7 +85,9 @@ def carry_out(run: Run, *, parent: str | None = None) -> None:
     params, fold = run.params, run.fold
     tags = {"recipe": run.recipe, "fold": run.name} | run.identity
     # Which videos stand where is the fold's tag; the settings of `split` say it of data/splits alone.
-    settings = params.in_force(exclude={"tune", "predict", "runtime"} | ({"split"} if run.name != "split" else set()))
+    settings = params.in_force(
+        exclude={"tune", "predict", "serve", "runtime"} | ({"split"} if run.name != "split" else set())
+    )
     with locked(paths.STATE / "ablation" / run.key) as state:
         if run.done:  # by another process, meanwhile
             return

@@ -42,6 +42,8 @@ class VideoModel(PythonModel):
     def predict(
         self, context: PythonModelContext, model_input: pd.DataFrame, params: dict[str, Any] | None = None
     ) -> list[dict[str, Any]]:
+        if model_input.empty:
+            raise MlflowException("there is no video in the request", error_code=INVALID_PARAMETER_VALUE)
         return [self._answer(row, number) for number, row in enumerate(model_input.to_dict("records"))]
 
     def _answer(self, row: dict[str, Any], number: int) -> dict[str, Any]:

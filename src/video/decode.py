@@ -8,12 +8,16 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import av
 import numpy as np
+from av.container import InputContainer
 from av.container.core import Flags
+from av.video import VideoStream
 from av.video.reformatter import Colorspace, Interpolation, VideoReformatter
 
 from src.command import UserError
@@ -27,6 +31,10 @@ MOST_PIXELS = 2**26
 
 LONGEST_SIDE = 65_500
 """Pixels that a JPEG can hold."""
+
+
+LISTS = {"concat", "dash", "hls", "image2", "imf", "rtp", "rtsp", "sap", "sdp"}
+"""Formats that name other files or servers to read: none of them is a video, and a stranger's may name anything."""
 
 
 class UnreadableVideoError(Exception):
@@ -52,42 +60,49 @@ def read_frames(path: Path, *, short_side: int, fps: float, source: Source | Non
     Raises `UnreadableVideoError` if the file is empty, no video, damaged, or of a codec that is not known here.
     """
     source = Source() if source is None else source
-    if path.stat().st_size == 0:
-        raise UnreadableVideoError("the file is empty")
-    try:
-        # Old files carry titles in the letters of their country; nobody reads them here.
-        with av.open(str(path), metadata_errors="replace") as container:
-            if not container.streams.video:
-                raise UnreadableVideoError("no video stream in it")
-            stream = container.streams.video[0]
-            if stream.codec_context is None:
-                raise UnreadableVideoError("its codec is unknown")
-            stream.codec_context.thread_count = 1
-            stream.codec_context.options = {"max_pixels": str(MOST_PIXELS)}
-            # FFmpeg's guesses at missing times are wrong for the packed B-frames of old DivX and Xvid files.
-            container.flags &= ~Flags.gen_pts.value
-            source.header_frames = stream.frames
-            yield from _at_constant_rate(container.decode(stream), fps=fps, short_side=short_side, source=source)
-    except av.FFmpegError as error:
-        raise UnreadableVideoError(error.strerror or str(error)) from error
+    with _opened(path) as (container, stream):
+        stream.codec_context.thread_count = 1
+        stream.codec_context.options = {"max_pixels": str(MOST_PIXELS)}
+        # FFmpeg's guesses at missing times are wrong for the packed B-frames of old DivX and Xvid files.
+        container.flags &= ~Flags.gen_pts.value
+        source.header_frames = stream.frames
+        yield from _at_constant_rate(container.decode(stream), fps=fps, short_side=short_side, source=source)
 
 
 def declared(path: Path) -> Source:
-    """What a file's header says of itself, of which nothing need be true; 0 where it says nothing.
+    """What a file's header says of itself, 0 where it says nothing; nothing of it need be true.
 
     Raises `UnreadableVideoError` as `read_frames` does.
     """
+    with _opened(path) as (container, stream):
+        seconds = (container.duration or 0) / av.time_base
+        return Source(stream.width, stream.height, stream.frames, seconds, stream.frames)
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[tuple[InputContainer, VideoStream]]:
+    """A file and its first video stream. Raises `UnreadableVideoError` for whatever FFmpeg fails with meanwhile."""
+    if path.stat().st_size == 0:
+        raise UnreadableVideoError("the file is empty")
+    formats = ",".join(sorted(av.formats_available - LISTS))
     try:
-        with av.open(str(path), metadata_errors="replace") as container:
+        # Old files carry titles in the letters of their country; nobody reads them here.
+        with _open(str(path), metadata_errors="replace", options={"format_whitelist": formats}) as container:
             if not container.streams.video:
                 raise UnreadableVideoError("no video stream in it")
             stream = container.streams.video[0]
             if stream.codec_context is None:
                 raise UnreadableVideoError("its codec is unknown")
-            seconds = (container.duration or 0) / av.time_base
-            return Source(stream.width, stream.height, stream.frames, seconds, stream.frames)
+            yield container, stream
     except av.FFmpegError as error:
         raise UnreadableVideoError(error.strerror or str(error)) from error
+
+
+def _open(file: str, **how: Any) -> InputContainer:
+    try:
+        return av.open(file, **how)
+    except av.error.ArgumentError as error:  # what FFmpeg says of a format that is not on the list
+        raise UnreadableVideoError("no video, but a list of others, or damaged") from error
 
 
 def read_camera(camera: str, *, short_side: int, fps: float) -> Iterator[np.ndarray]:

@@ -1,0 +1,75 @@
+"""A checkpoint and its calibration → the folder of an MLflow model, with all that it needs to answer anywhere.
+
+`MLmodel` says what goes in and comes out, the labels and the preprocessing; the code travels with it, so that a model
+answers as it did on the day it was made.
+"""
+
+from __future__ import annotations
+
+import base64
+import tempfile
+from collections.abc import Sequence
+from importlib import metadata
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from src import paths
+from src.model.checkpoint import Checkpoint
+from src.settings import Params
+from src.video import store
+from src.video.manifest import Video
+from src.video.transforms import MEAN, STD
+
+NEEDED = ("av", "mlflow", "numpy", "pandas", "pydantic", "pyyaml", "simplejpeg", "torch", "torchvision", "tqdm")
+"""What the model's code imports, pinned to what made it."""
+
+
+def package(
+    folder: Path, *, model: Path, calibration: Path, validation: Path, checkpoint: Checkpoint, params: Params
+) -> None:
+    """Write the model's folder, which must not be there yet. `checkpoint` is what the file `model` holds."""
+    import mlflow.pyfunc
+    from mlflow.models import ModelSignature
+    from mlflow.types.schema import Array, ColSpec, Object, Property, Schema
+
+    extract = checkpoint.extract
+    looks = {key: checkpoint.model[key] for key in ("frames", "stride", "sampling", "pad", "crop")}
+    served = params.serve.model_dump(exclude={"name"})
+    asked = Schema([ColSpec("string", name, required=False) for name in ("video", "path")])
+    top = Array(Object([Property("class", "string"), Property("probability", "double")]))
+    told = Schema([ColSpec("string", "answer"), ColSpec(top, "top"), ColSpec("double", "seconds")])
+    mlflow.pyfunc.save_model(
+        path=str(folder),
+        python_model=str(paths.ROOT / "src" / "serving" / "pyfunc.py"),
+        code_paths=[str(paths.ROOT / "src")],
+        artifacts={"model": str(model), "calibration": str(calibration), "validation": str(validation)},
+        signature=ModelSignature(inputs=asked, outputs=told),
+        input_example=pd.DataFrame({"video": [example(extract["fps"])]}),
+        pip_requirements=[f"{name}=={metadata.version(name)}" for name in NEEDED],
+        model_config={"serve": served, "predict": params.predict.model_dump()},
+        metadata={"labels": checkpoint.classes, "preprocessing": extract | looks | {"mean": MEAN, "std": STD}},
+    )
+
+
+def example(fps: float) -> str:
+    """A second of a square that crosses the picture, as base64: a request to try a server with."""
+    frames = []
+    for number in range(round(fps)):
+        frame = np.full((72, 96, 3), 60, np.uint8)
+        left = round(72 * number / fps)
+        frame[24:48, left : left + 24] = 220
+        frames.append(frame)
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder) / "example.avi"
+        store.write(file, frames, fps=fps, quality=80)
+        return base64.b64encode(file.read_bytes()).decode()
+
+
+def validation_rows(videos: Sequence[Video], answers: np.ndarray, classes: list[str]) -> list[dict[str, str]]:
+    """What the network answers to each validation video: by these it is compared with the next one."""
+    return [
+        {"video": video.name, "group": video.group, "actual": classes[video.label], "predicted": classes[guess]}
+        for video, guess in zip(videos, answers.argmax(1), strict=True)
+    ]
