@@ -167,6 +167,7 @@ def main() -> None:
     import numpy as np
 
     from src.model.checkpoint import Checkpoint
+    from src.serving.package import submit
     from src.tracking.recorder import evaluating
     from src.training import metrics
     from src.training.answers import probabilities, sample, view_probabilities
@@ -194,8 +195,9 @@ def main() -> None:
     look = {"views": settings.views, "crops": settings.crops}
     runtime = {"device": params.runtime.device, "workers": params.runtime.workers}
     resampling = {"bootstrap": settings.bootstrap, "seed": settings.seed}
+    validation = probabilities(checkpoint, val, **look, **runtime, title="validation")
     calibration = calibrate(
-        probabilities(checkpoint, val, **look, **runtime, title="validation"),
+        validation,
         np.array([video.label for video in val]),
         certain=settings.certain,
         weights=checkpoint.fingerprint(),
@@ -226,6 +228,8 @@ def main() -> None:
     with evaluating(of, settings=settings.model_dump() | of_epoch, own=own) as recorder:
         written = {metrics_file, calibration_file, report_file, *folder.iterdir()}
         recorder.results(numbers, sorted(written), folder="evaluation")
+        if not own:
+            submit(recorder, checkpoint, calibration_file, val, validation, params=params)
     if len(test) < test_listed:
         print(f"evaluated {len(test)} of {test_listed} listed test videos; the others could not be read")
     print(table(_net(checkpoint), sides["train"], sides["test"]))

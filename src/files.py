@@ -49,6 +49,13 @@ def write_bytes(path: Path, content: bytes | memoryview) -> None:
         ) from error
 
 
+def size(path: Path) -> int:
+    """Bytes of a file, or of all files in a folder. Raises `FileNotFoundError` if there is neither."""
+    if not path.is_dir():
+        return path.stat().st_size
+    return sum(each.stat().st_size for each in path.rglob("*") if each.is_file())
+
+
 def borrow(directory: Path) -> None:
     """In a queued experiment's copy, start `directory` from the main checkout's files: hard links, no second copy.
 

@@ -2,7 +2,7 @@
 
 FILE                 artifacts/model.pt or a copy, with calibration.json beside it
 RUN or mlflow:RUN    the best checkpoint of a run in MLflow, by its id or its spool's name
-models:/NAME@ALIAS   or models:/NAME/VERSION: that of the run which a registered model came from
+models:/NAME@ALIAS   or models:/NAME/VERSION: a registered model, with the calibration that it is served with
 """
 
 from __future__ import annotations
@@ -50,10 +50,11 @@ def _files(model: str) -> tuple[Path, Path | None]:
     """The checkpoint's file, and the calibration's, which may not be there."""
     run = None
     if model.startswith("models:"):
-        from src.tracking import registry
+        from src.tracking import registry, store
 
-        run = registry.run_of(model)
-    elif model.startswith("mlflow:"):
+        version, (client, _) = registry.find(model), store.configured()
+        return registry.file(client, version, paths.MODEL.name), registry.file(client, version, paths.CALIBRATION.name)
+    if model.startswith("mlflow:"):
         run = model.removeprefix("mlflow:")
     elif re.fullmatch("[0-9a-f]{16}|[0-9a-f]{32}", model) and not Path(model).exists():
         run = model

@@ -7,6 +7,8 @@ answers as it did on the day it was made.
 from __future__ import annotations
 
 import base64
+import logging
+import os
 import tempfile
 from collections.abc import Sequence
 from importlib import metadata
@@ -15,9 +17,13 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from src import paths
+from src import paths, tables
 from src.model.checkpoint import Checkpoint
+from src.serving import champion
 from src.settings import Params
+from src.tracking import registry
+from src.tracking.recorder import Recorder
+from src.training.state import fingerprint
 from src.video import store
 from src.video.manifest import Video
 from src.video.transforms import MEAN, STD
@@ -30,10 +36,12 @@ def package(
     folder: Path, *, model: Path, calibration: Path, validation: Path, checkpoint: Checkpoint, params: Params
 ) -> None:
     """Write the model's folder, which must not be there yet. `checkpoint` is what the file `model` holds."""
+    os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
     import mlflow.pyfunc
     from mlflow.models import ModelSignature
     from mlflow.types.schema import Array, ColSpec, Object, Property, Schema
 
+    logging.getLogger("mlflow").setLevel(logging.WARNING)
     extract = checkpoint.extract
     looks = {key: checkpoint.model[key] for key in ("frames", "stride", "sampling", "pad", "crop")}
     served = params.serve.model_dump(exclude={"name"})
@@ -67,9 +75,36 @@ def example(fps: float) -> str:
         return base64.b64encode(file.read_bytes()).decode()
 
 
-def validation_rows(videos: Sequence[Video], answers: np.ndarray, classes: list[str]) -> list[dict[str, str]]:
-    """What the network answers to each validation video: by these it is compared with the next one."""
-    return [
-        {"video": video.name, "group": video.group, "actual": classes[video.label], "predicted": classes[guess]}
-        for video, guess in zip(videos, answers.argmax(1), strict=True)
+def submit(
+    recorder: Recorder,
+    checkpoint: Checkpoint,
+    calibration: Path,
+    videos: Sequence[Video],
+    answers: np.ndarray,
+    *,
+    params: Params,
+) -> None:
+    """Have artifacts/model.pt, which `checkpoint` is, registered with its calibration, as `serve` says.
+
+    `answers`, `(N, classes)`, are those to the validation `videos`: by these it is compared with the champion.
+    """
+    rows = [
+        {
+            "video": v.name,
+            "group": v.group,
+            "actual": checkpoint.classes[v.label],
+            "predicted": checkpoint.classes[guess],
+        }
+        for v, guess in zip(videos, answers.argmax(1), strict=True)
     ]
+    settings = {"serve": params.serve.model_dump(), "predict": params.predict.model_dump()}
+    content = fingerprint([checkpoint.fingerprint(), calibration.read_text(), settings])
+    with tempfile.TemporaryDirectory() as folder:
+        validation = Path(folder) / champion.FILE
+        tables.write(validation, rows, columns=champion.COLUMNS)
+        parts = {"model": paths.MODEL, "calibration": calibration, "validation": validation}
+        recorder.model(
+            lambda target: package(target, **parts, checkpoint=checkpoint, params=params),
+            name=params.serve.name,
+            tags={registry.CONTENT: content},
+        )

@@ -14,7 +14,8 @@ import time
 from typing import Any
 
 from src import files, paths
-from src.tracking import store
+from src.command import UserError
+from src.tracking import registry, store
 from src.tracking.failures import DeletedError, Patience, WaitError, believed, http_timeout, reason, refuses
 from src.tracking.recorder import shown
 from src.tracking.spool import FILES, Record, Spool, everyone
@@ -251,22 +252,44 @@ class Delivery:
         return False
 
     def _give(self, record: Record) -> None:
-        """Send a file. Of checkpoints also remove those that have fallen out, and say which is the best."""
+        """Send a file, or a model's folder. Of checkpoints also remove those that have fallen out."""
         if self.deleted:
             raise DeletedError
         path = self.spool.folder / record["file"]
+        if record["kind"] == "model" and self._registered(record):
+            return
         folder = store.FOLDER if record["kind"] == "checkpoint" else record["folder"]
         try:
-            size = path.stat().st_size
+            size = files.size(path)
             self.client.get_run(self.run_id)  # an upload may take long, so not to a server that is away
             self.report(allowance=size / 1e6)
             with http_timeout(60 + size / 1e6):
-                self.client.log_artifact(self.run_id, str(path), folder)
+                send = self.client.log_artifacts if path.is_dir() else self.client.log_artifact
+                send(self.run_id, str(path), folder)
         except FileNotFoundError:
             if path.exists():
                 raise  # it is the store that has no such place; else the file has fallen out meanwhile, or was sent
         if record["kind"] == "checkpoint":
             self._settle_checkpoints(record)
+        elif record["kind"] == "model":
+            self._consider(registry.register(self.client, record["name"], self.run_id, tags=record["tags"]))
+
+    def _registered(self, record: Record) -> bool:
+        """Whether the same model is registered already; a sender before this one may not have got to say so."""
+        there = registry.with_content(self.client, record["name"], record["tags"][registry.CONTENT])
+        if there is not None:
+            self._consider(there)
+        return there is not None
+
+    def _consider(self, version: Any) -> None:
+        """Have a version become champion if it is better than the one that is."""
+        from src.serving import champion
+
+        try:
+            _, said = champion.consider(self.client, version)
+        except UserError as error:  # of one of the two it is not known what it answers
+            said = f"models:/{version.name}/{version.version} is registered, and not compared: {error}"
+        self._print(said)
 
     def _settle_checkpoints(self, record: Record) -> None:
         kept = record["kept"]

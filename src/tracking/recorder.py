@@ -116,6 +116,17 @@ class Recorder:
                 file=sys.stderr,
             )
 
+    def model(self, write: Callable[[Path], None], *, name: str, tags: Mapping[str, str]) -> None:
+        """Register a model under `name`: `write` writes its folder to the path that it is given.
+
+        `tags` say what it is; two of the same are registered once. It becomes champion if it is better than the one
+        that is: src/serving/champion.py.
+        """
+        path = self._spool.new_file("model")
+        write(path)
+        place = path.relative_to(self._spool.folder).as_posix()
+        self._append({"kind": "model", "file": place, "folder": "model", "name": name, "tags": dict(tags)})
+
     def _append(self, record: Record) -> None:
         self._spool.records.append(record)
         self._remember(record)

@@ -1,17 +1,33 @@
-"""`models:/NAME@ALIAS` or `models:/NAME/VERSION`, a model in MLflow's registry → the run that it came from."""
+"""Models in MLflow's registry: a run's model becomes a version, and one version of a name is the champion."""
 
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 from src.command import UserError
 from src.tracking import store
 
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+    from mlflow.entities.model_registry import ModelVersion
+
 ADDRESS = re.compile(r"models:/(?P<name>[^/@]+)(@(?P<alias>[^/@]+)|/(?P<version>\d+))")
 
+CHAMPION = "champion"
+"""The alias of the version that is served."""
 
-def run_of(address: str) -> str:
-    """The run's id. Raises `UserError` if there is no such model, or it came from no run."""
+FOLDER = "model"
+"""Where a run's model lies among its artifacts."""
+
+CONTENT = "content"
+"""The tag with the fingerprint of what a version holds."""
+
+
+def find(address: str) -> ModelVersion:
+    """`models:/NAME@ALIAS` or `models:/NAME/VERSION`. Raises `UserError` if there is none such."""
     match = ADDRESS.fullmatch(address)
     if match is None:
         raise UserError(
@@ -22,15 +38,58 @@ def run_of(address: str) -> str:
 
     try:
         if match["alias"]:
-            found = client.get_model_version_by_alias(match["name"], match["alias"])
-        else:
-            found = client.get_model_version(match["name"], match["version"])
+            return client.get_model_version_by_alias(match["name"], match["alias"])
+        return client.get_model_version(match["name"], match["version"])
     except mlflow.MlflowException as error:
         names = [model.name for model in client.search_registered_models()]
         there = (
             f"there are {', '.join(names)}" if names else "none is registered; a run's id or mlflow:RUN does as well"
         )
         raise UserError(f"{address}: {error.message.rstrip('.')}: {there}") from None
-    if not found.run_id:
-        raise UserError(f"{address}: version {found.version} came from no run, so no checkpoint is known for it")
-    return found.run_id
+
+
+def file(client: MlflowClient, version: ModelVersion, name: str) -> Path:
+    """One of the files that a version was made of, copied here if the store is elsewhere. Raises `UserError`."""
+    import mlflow
+    import requests
+    from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
+
+    try:
+        repository = get_artifact_repository(version.source, tracking_uri=client.tracking_uri)
+        return Path(repository.download_artifacts(f"artifacts/{name}"))
+    except (mlflow.MlflowException, requests.RequestException, OSError) as error:
+        raise UserError(
+            f"models:/{version.name}/{version.version} has no {name}, so it is no model of this pipeline, or MLflow "
+            f"does not give it: {error}"
+        ) from None
+
+
+def with_content(client: MlflowClient, name: str, content: str) -> ModelVersion | None:
+    """The version that holds the same already, if there is one."""
+    found = client.search_model_versions(f"name = '{name}' and tags.{CONTENT} = '{content}'")
+    return min(found, key=lambda version: int(version.version), default=None)
+
+
+def register(client: MlflowClient, name: str, run_id: str, *, tags: Mapping[str, str]) -> ModelVersion:
+    """A new version of `name`: the model that lies in a run's artifacts."""
+    import mlflow
+
+    try:
+        client.create_registered_model(name)
+    except mlflow.MlflowException as error:
+        if error.error_code != "RESOURCE_ALREADY_EXISTS":
+            raise
+    source = f"{client.get_run(run_id).info.artifact_uri}/{FOLDER}"
+    return client.create_model_version(name, source, run_id, tags=dict(tags))
+
+
+def champion(client: MlflowClient, name: str) -> ModelVersion | None:
+    """The version that is served; None if none is yet."""
+    import mlflow
+
+    try:
+        return client.get_model_version_by_alias(name, CHAMPION)
+    except mlflow.MlflowException as error:
+        if error.error_code not in ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"):
+            raise
+        return None

@@ -29,7 +29,7 @@ from src.tracking.lock import Lock
 
 Record = dict[str, Any]
 
-FILES = ("file", "checkpoint")
+FILES = ("file", "checkpoint", "model")
 """The kinds of record that bring files. They are sent apart, so that a store that takes no files holds no point up."""
 
 
@@ -183,7 +183,6 @@ class Spool:
 
     def drop_file(self, path: str) -> None:
         """Remove a file that has been sent, or that nobody wants any more."""
-        (self.folder / path).unlink(missing_ok=True)
         shutil.rmtree((self.folder / path).parent, ignore_errors=True)
 
     def sent(self) -> dict[str, int]:
