@@ -22,7 +22,7 @@ UNWATCHED = {
 }
 """What carries settings, files and log lines about, as the folders below do, and has no part in what they say."""
 
-UNWATCHED_FOLDERS = ("src/fetching/", "src/tracking/")
+UNWATCHED_FOLDERS = ("src/fetching/", "src/serving/", "src/tracking/")
 
 
 def imported(module: Path) -> set[Path]:
