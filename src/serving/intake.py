@@ -51,11 +51,12 @@ def video_of(request: Mapping[str, Any], limits: Limits) -> Iterator[Path]:
         _small_enough(path.stat().st_size, limits)
         yield path
         return
-    _small_enough(len(request["video"]) * 3 // 4 - 2, limits)
+    _small_enough(len(request["video"]) * 3 // 4 - 2, limits)  # without the padding, which may be two
     try:
         content = base64.b64decode(request["video"], validate=True)
     except (binascii.Error, ValueError) as error:
         raise RequestError(f"`video` is not base64: {error}") from None
+    _small_enough(len(content), limits)
     with tempfile.NamedTemporaryFile(prefix="request-") as file:
         file.write(content)
         file.flush()
