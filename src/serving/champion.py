@@ -75,7 +75,7 @@ def consider(client: MlflowClient, version: ModelVersion, *, anyway: bool = Fals
     With `anyway` it becomes champion whatever the comparison says, which is said all the same.
     """
     name, now = f"models:/{version.name}/{version.version}", registry.champion(client, version.name)
-    if now is not None and now.version == version.version:
+    if now is not None and int(now.version) == int(version.version):
         return True, f"{name} is the champion already"
     verdict = Verdict(True, "the first") if now is None else judge(rows(client, now), rows(client, version))
     before = "" if now is None else f" in place of version {now.version}"

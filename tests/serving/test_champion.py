@@ -1,10 +1,9 @@
-"""Which of two models is served: by invented answers, and by three that are registered for real."""
+"""Which of two models is served, by invented answers; and what the command says of what is not there."""
 
 from __future__ import annotations
 
 from src.serving.champion import judge
-from tests.conftest import ROOT, Checkout
-from tests.tracking.trainings import client_of, python, spools
+from tests.conftest import Checkout
 
 GROUPS = "abcdefgh"
 
@@ -42,38 +41,6 @@ def test_another_list_is_refused_with_the_reason():
     assert not judge(rows(""), relabelled).better
 
 
-MODELS = """
-import csv
-from src.serving.champion import COLUMNS
-def model(right, groups="abcdefgh"):
-    def write(folder):
-        (folder / "artifacts").mkdir(parents=True)
-        with (folder / "artifacts" / "validation.csv").open("w") as file:
-            table = csv.writer(file)
-            table.writerow(COLUMNS)
-            table.writerows([g + ".mp4", g, "Run", "Run" if g in right else "Walk"] for g in groups)
-    with recording(**OPTIONS) as recorder:
-        recorder.model(write, name="mine", tags={"content": right + groups})
-"""
-
-
-def test_the_alias_moves_only_to_a_better_one(checkout: Checkout):
-    def register(*arguments: str) -> str:
-        return checkout.run(*python(MODELS + f"model(*{arguments!r})")).stderr
-
-    assert register("ab") == "models:/mine/1 is the champion now: the first\n"
-    assert register("abc").startswith("models:/mine/2 is registered; version 1 stays champion: 37.5% against 25.0%")
-    assert register("ijklmnop", "ijklmnop").startswith(
-        "models:/mine/3 is registered; version 1 stays champion: its validation videos are others: 8 that"
-    )
-    assert register("abcdefg").startswith("models:/mine/4 is the champion now in place of version 1: 87.5% against")
-    assert register("abcdefg") == "models:/mine/4 is the champion already\n"  # the same is registered once
-    assert spools(checkout) == []
-    client = client_of(checkout)
-    assert client.get_model_version_by_alias("mine", "champion").version == "4"
-    assert len(client.search_model_versions("name = 'mine'")) == 4
-
-
 def test_by_hand_what_there_is_not_is_named(reproduced: Checkout):
     promote = ("python", "-m", "src.promote")
     assert reproduced.run(*promote).stdout == "models:/slowfast/1 is the champion already\n"
@@ -81,18 +48,3 @@ def test_by_hand_what_there_is_not_is_named(reproduced: Checkout):
     assert unknown.stderr == "error: models:/slowfast has no version 7, but 1\n"
     nothing = reproduced.run(*promote, "--set", "serve.name=other", check=False)
     assert nothing.stderr.startswith("error: there is no registered model other: `dvc repro` trains and registers one")
-
-
-def test_by_hand_it_may_be_decided_otherwise(checkout: Checkout):
-    for right in ("abcdefg", "ab"):
-        checkout.run(*python(MODELS + f"model({right!r})"))
-    (checkout.path / "params.yaml").write_bytes((ROOT / "params.yaml").read_bytes())
-    promote = ("python", "-m", "src.promote", "--set", "serve.name=mine")
-    refused = checkout.run(*promote, check=False)
-    assert refused.returncode == 1
-    assert refused.stderr.startswith(
-        "error: models:/mine/2 is registered; version 1 stays champion: 25.0% against 87.5%"
-    )
-    done = checkout.run(*promote, "--anyway").stdout
-    assert done.startswith("models:/mine/2 is the champion now in place of version 1: though no better is shown, 25.0%")
-    assert checkout.run(*promote).stdout == "models:/mine/2 is the champion already\n"
