@@ -81,7 +81,7 @@ def as_base64(file: Path) -> dict[str, str]:
 
 
 def test_it_answers_as_predict_does_with_the_same_calibration(served: Served, reproduced: Checkout):
-    videos = sorted((reproduced.path / "data/raw").rglob("*.mp4"))[::9]
+    videos = sorted((reproduced.path / "data/raw").rglob("*.avi"))[::9]
     assert len(videos) > 2
     said = reproduced.run("python", "-m", "src.predict", "--json", *map(str, videos)).stdout
     expected = [{k: v for k, v in json.loads(line).items() if k != "video"} for line in said.splitlines()]
