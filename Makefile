@@ -40,7 +40,7 @@ clean: ## remove what the pipeline made and what it would go on from; the runs i
 
 lock: .venv/installed ## requirements.txt → requirements.lock
 	$(BIN)/pip install --quiet uv
-	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --no-header --no-annotate requirements.txt -o requirements.lock
+	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --no-header --no-annotate requirements.txt -c requirements-app.txt -o requirements.lock
 
 .venv/tested: requirements-test.txt requirements-cluster.txt requirements-export.txt .venv/installed
 	$(BIN)/pip install --quiet --disable-pip-version-check -r requirements-test.txt -c requirements.lock

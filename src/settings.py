@@ -343,7 +343,7 @@ class Serve(Section):
     name: Annotated[str, Field(pattern=r"^[^/@:]+$")] = "slowfast"
     megabytes: Positive = 100.0
     pixels: Count = 4096 * 2160
-    seconds: Positive = 3600.0
+    seconds: Positive = 7200.0
     patience: Positive = 50.0
 
 

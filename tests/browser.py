@@ -57,6 +57,12 @@ class Browser:
             time.sleep(0.1)
         return value
 
+    def give(self, selector: str, file: Path) -> None:
+        """Choose a file in the page's first `<input type=file>` that the selector finds."""
+        document = self._devtools("DOM.getDocument", {})["root"]["nodeId"]
+        node = self._devtools("DOM.querySelector", {"nodeId": document, "selector": selector})["nodeId"]
+        self._devtools("DOM.setFileInputFiles", {"files": [str(file)], "nodeId": node})
+
     def requests(self) -> list[str]:
         """The addresses of everything that was asked for since this was last asked."""
         messages = [json.loads(each["message"])["message"] for each in self._call("POST", "se/log", type="performance")]
@@ -78,8 +84,8 @@ class Browser:
 
 
 @contextmanager
-def chromium(profile: Path) -> Iterator[Browser]:
-    """A browser whose profile is in the folder `profile`; closed in the end."""
+def chromium(profile: Path, *flags: str) -> Iterator[Browser]:
+    """A browser whose profile is in the folder `profile`, started with more flags; closed in the end."""
     driver = shutil.which("chromedriver")
     assert driver, "the tests look at pages in Chromium: apt install chromium chromium-driver"
     process = subprocess.Popen([driver, "--port=0"], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
@@ -87,7 +93,7 @@ def chromium(profile: Path) -> Iterator[Browser]:
         started = next(line for line in process.stdout if "started successfully on port" in line)
         server = f"http://127.0.0.1:{started.split()[-1].rstrip('.')}"
         options = {
-            "goog:chromeOptions": {"args": [*FLAGS, f"--user-data-dir={profile}"]},
+            "goog:chromeOptions": {"args": [*FLAGS, *flags, f"--user-data-dir={profile}"]},
             "goog:loggingPrefs": {"performance": "ALL", "browser": "ALL"},
         }
         wanted = {"capabilities": {"alwaysMatch": {"browserName": "chrome"} | options}}

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from src.model.checkpoint import Checkpoint
 from src.training.calibration import Calibration
@@ -52,6 +53,13 @@ class Predictor:
         `frames` are `(H, W, 3)` uint8 RGB, as many a second and of the size that the store's have. An answer to a part
         is of `window` seconds, as if these were a video of their own; the last part ends with the video.
         """
+        for answer, _ in self.watch(frames, long=long, window=window, hop=hop):
+            yield answer
+
+    def watch(
+        self, frames: Iterable[np.ndarray], *, long: float, window: float, hop: float
+    ) -> Iterator[tuple[Answer, Tensor]]:
+        """`answers`, each with the clip in the middle of what was looked at, `(3, T, size, size)` uint8."""
         fps = self.extract["fps"]
         longest, size, step = (max(1, round(seconds * fps)) for seconds in (long, window, hop))
         held = MemoryStore(quality=self.extract["quality"])
@@ -69,11 +77,11 @@ class Predictor:
             held.drop(len(held) - size)
             yield self._answer(held, size)
 
-    def _answer(self, held: MemoryStore, count: int) -> Answer:
-        """The answer to the oldest `count` frames that are held."""
+    def _answer(self, held: MemoryStore, count: int) -> tuple[Answer, Tensor]:
+        """The answer to the oldest `count` frames that are held, and the clip in their middle."""
         views = views_of(held.read, available=count, **self.look)
         probabilities = predict(self.network, [views], device=self.device, precision=self.precision)[0].numpy()
         if self.calibration:
             probabilities = self.calibration.apply(probabilities)
         fps = self.extract["fps"]
-        return Answer(held.first / fps, (held.first + count) / fps, probabilities)
+        return Answer(held.first / fps, (held.first + count) / fps, probabilities), views[len(views) // 2]

@@ -41,14 +41,14 @@ def table(whole: dict[str, Any]) -> str:
     """What is said of a video, for people: the most probable classes, and below them the timeline, if there is one."""
     rows = [f"  {each['class']:<{_width(whole)}}  {each['probability']:>6.1%}" for each in whole["top"]]
     lines = [f"{whole['video']}: {whole['answer']}", *rows]
-    return "\n".join(lines + [f"  {line(each)}" for each in _runs(whole.get("parts", []))])
+    return "\n".join(lines + [f"  {line(each)}" for each in runs(whole.get("parts", []))])
 
 
 def line(part: dict[str, Any]) -> str:
     """What is said of a part: from when to when, the answer, and the probability of the most probable class."""
     best = part["top"][0]
     guess = f"{best['class']} " if part["answer"] == NO_ANSWER else ""
-    return f"{_clock(part['start'])} – {_clock(part['end'])}  {part['answer']}  ({guess}{best['probability']:.1%})"
+    return f"{clock(part['start'])} – {clock(part['end'])}  {part['answer']}  ({guess}{best['probability']:.1%})"
 
 
 def at(parts: Sequence[dict[str, Any]], moment: float) -> dict[str, Any]:
@@ -56,7 +56,7 @@ def at(parts: Sequence[dict[str, Any]], moment: float) -> dict[str, Any]:
     return min(parts, key=lambda each: abs(each["start"] + each["end"] - 2 * moment))
 
 
-def _runs(parts: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+def runs(parts: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
     """Parts in a row with the same answer as one, with the highest probability among them."""
     found: list[dict[str, Any]] = []
     for each in parts:
@@ -72,7 +72,7 @@ def _width(whole: dict[str, Any]) -> int:
     return max(len(each["class"]) for each in whole["top"])
 
 
-def _clock(seconds: float) -> str:
+def clock(seconds: float) -> str:
     """`1:02:03.5`"""
     minutes, rest = divmod(round(seconds, 1), 60)
     return f"{int(minutes) // 60}:{int(minutes) % 60:02}:{rest:04.1f}"

@@ -103,7 +103,7 @@ def test_what_cannot_be_answered_is_a_400_that_says_why_and_the_next_is_served(s
     (served.folder / "link.mp4").symlink_to(outside)
     broken = tmp_path / "broken.mp4"
     broken.write_bytes(whole.read_bytes()[:200])
-    long = clips.write(tmp_path / "long.mp4", clips.numbered(3), times=[0, 2_000_000, 4_000_000])
+    long = clips.write(tmp_path / "long.mp4", clips.numbered(3), times=[0, 4_000_000, 8_000_000])
     for rows, reason in (
         ([], "there is no video in the request"),
         ([{}], "there is no video in the request"),
@@ -112,7 +112,7 @@ def test_what_cannot_be_answered_is_a_400_that_says_why_and_the_next_is_served(s
         ([{"video": base64.b64encode(b"a video, please" * 9).decode()}], "Invalid data"),
         ([as_base64(broken)], "video 1: "),
         ([as_base64(whole), as_base64(broken)], "video 2: "),
-        ([as_base64(long)], "longer than the 3600 seconds"),
+        ([as_base64(long)], "longer than the 7200 seconds"),
         ([{"video": "A" * 140_000_000}], "105.0 MB, and at most 100 are taken"),
         ([{"path": "../outside.mp4"}], "there is no file"),
         ([{"path": str(outside)}], "there is no file"),
