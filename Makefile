@@ -42,7 +42,7 @@ lock: .venv/installed ## requirements.txt → requirements.lock
 	$(BIN)/pip install --quiet uv
 	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --no-header --no-annotate requirements.txt -c requirements-app.txt -o requirements.lock
 
-.venv/tested: requirements-test.txt requirements-cluster.txt requirements-export.txt .venv/installed
+.venv/tested: requirements-test.txt requirements-app.txt requirements-cluster.txt requirements-export.txt .venv/installed
 	$(BIN)/pip install --quiet --disable-pip-version-check -r requirements-test.txt -c requirements.lock
 	@touch $@
 

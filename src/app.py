@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import math
 import os
+import signal
 import tempfile
 from importlib.util import find_spec
 
@@ -44,6 +45,7 @@ def main() -> None:
         os.environ["GRADIO_TEMP_DIR"] = uploads  # read when gradio is imported; removed in the end
         from src.serving import page
 
+        signal.signal(signal.SIGTERM, signal.default_int_handler)  # the uploads are removed then, too
         built = page.build(Show(predictor, limits, params.predict.model_dump()), at_a_time=os.cpu_count() or 1)
         page.serve(built, host=arguments.host, port=arguments.port, megabytes=limits.megabytes)
 

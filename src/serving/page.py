@@ -1,4 +1,4 @@
-"""The page of src.app: a video dropped or filmed on the left, what is said of it on the right. Nothing leaves the machine."""
+"""The page of src.app: a video is dropped or filmed on the left, and answered on the right. Nothing leaves the machine."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ os.environ |= {"GRADIO_ANALYTICS_ENABLED": "False", "HF_HUB_DISABLE_TELEMETRY": 
 
 import gradio as gr
 
+from src.command import UserError
 from src.report import page as report
 from src.serving.show import Show
 
@@ -72,18 +73,21 @@ def build(show: Show, *, at_a_time: int) -> gr.Blocks:
 
 
 def serve(page: gr.Blocks, *, host: str, port: int, megabytes: float) -> None:
-    """Show the page until Ctrl-C. Raises `OSError` if the port is taken."""
-    page.launch(
-        server_name=host,
-        server_port=port,
-        max_file_size=int(megabytes * 1e6),
-        theme=THEME,
-        css_paths=STYLE,
-        footer_links=[],
-        share=False,
-        ssr_mode=False,
-        quiet=True,
-        prevent_thread_lock=True,
-    )
+    """Show the page until Ctrl-C. Raises `UserError` if it cannot listen there."""
+    try:
+        page.launch(
+            server_name=host,
+            server_port=port,
+            max_file_size=int(megabytes * 1e6),
+            theme=THEME,
+            css_paths=STYLE,
+            footer_links=[],
+            share=False,
+            ssr_mode=False,
+            quiet=True,
+            prevent_thread_lock=True,
+        )
+    except OSError:  # Gradio tells neither why nor which
+        raise UserError(f"nobody can listen at {host}:{port}, perhaps somebody does: --port names another") from None
     print(f"the page is at {page.local_url} (Ctrl-C ends it)", flush=True)
     page.block_thread()

@@ -1,4 +1,4 @@
-"""A video → what the page shows of it, as HTML that grows while it is watched: classes, timeline, Grad-CAM, time taken."""
+"""A video → what the page shows of it: HTML that grows while it is watched, of classes, timeline, Grad-CAM, time taken."""
 
 from __future__ import annotations
 
@@ -90,7 +90,9 @@ class Show:
             "class": self.predictor.classes[best],
             "from": verdict.clock(answer.start),
             "to": verdict.clock(answer.end),
-            "videos": {name: player.clip(video, fps=len(frames) / seconds, short_side=LINES) for name, video in videos.items()},
+            "videos": {
+                name: player.clip(video, fps=len(frames) / seconds, short_side=LINES) for name, video in videos.items()
+            },
         }
 
 
