@@ -8,6 +8,7 @@ import subprocess
 import time
 from collections import Counter
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import mlflow
@@ -233,6 +234,12 @@ def postgres() -> Iterator[Postgres]:
     server.start()
     yield server
     server.remove()
+
+
+def test_who_comes_to_an_empty_database_at_once_finds_it_usable(postgres: Postgres):
+    with ThreadPoolExecutor(6) as comers:
+        CONNECTED.extend(comers.map(connect, [postgres.url] * 6))
+    assert [optuna.get_all_study_names(storage) for storage in CONNECTED] == [[]] * 6
 
 
 def worker_of(trial: optuna.trial.FrozenTrial) -> int:

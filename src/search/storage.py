@@ -103,12 +103,13 @@ def connect(url: str | None, *, heartbeat: int = HEARTBEAT, wait: bool = False) 
     optuna.logging.set_verbosity(optuna.logging.WARNING)
 
     def connected() -> Storage:
-        return Storage(
-            parsed.render_as_string(hide_password=False),
-            engine_kwargs=options,
-            heartbeat_interval=heartbeat,
-            grace_period=GRACE * heartbeat,
-        )
+        with _making_tables(parsed):
+            return Storage(
+                parsed.render_as_string(hide_password=False),
+                engine_kwargs=options,
+                heartbeat_interval=heartbeat,
+                grace_period=GRACE * heartbeat,
+            )
 
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
@@ -117,6 +118,18 @@ def connect(url: str | None, *, heartbeat: int = HEARTBEAT, wait: bool = False) 
         except sqlalchemy.exc.SQLAlchemyError as error:
             reason = str(getattr(error, "orig", error)).strip().splitlines()[0]
             raise UserError(f"--storage {shown(url)} does not answer: {reason}") from None
+
+
+@contextmanager
+def _making_tables(url: sqlalchemy.URL) -> Iterator[None]:
+    """Have a server's database for oneself: of two who come to an empty one, Optuna would have both make its tables."""
+    if url.get_backend_name() == "postgresql":
+        engine = sqlalchemy.create_engine(url, poolclass=sqlalchemy.NullPool, connect_args={"connect_timeout": 10})
+        with engine.connect() as connection:  # what it holds is free when it is closed
+            connection.execute(sqlalchemy.text("SELECT pg_advisory_lock(:key)"), {"key": zlib.crc32(b"tables")})
+            yield
+    else:
+        yield
 
 
 @contextmanager

@@ -1,4 +1,4 @@
-"""The page of src.app: a video is dropped or filmed on the left, and answered on the right. Nothing leaves the machine."""
+"""The page of src.app: a video is dropped or filmed, and answered beside it. Nothing leaves the machine."""
 
 from __future__ import annotations
 

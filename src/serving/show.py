@@ -1,4 +1,4 @@
-"""A video → what the page shows of it: HTML that grows while it is watched, of classes, timeline, Grad-CAM, time taken."""
+"""A video → what the page shows of it: HTML that grows while it is watched, and ends with Grad-CAM and the time."""
 
 from __future__ import annotations
 
