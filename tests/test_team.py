@@ -27,6 +27,7 @@ from tests.tracking.servers import free_port
 from tests.tracking.trainings import wait_for
 
 TRIALS = 6
+SMALL = "--heartbeat 3 --set tune.finalists=1 --set tune.seeds=2 --set tune.prune=false"
 
 
 @dataclass(frozen=True)
@@ -72,7 +73,7 @@ def team(tmp_path: Path) -> Iterator[Team]:
         "mlflow.example.org:5000": f"127.0.0.1:{port}",
         "/srv/mlflow": str(tmp_path / "served"),
         "/srv/dvc": str(tmp_path / "store"),
-        "--trials 50": f"--trials {TRIALS} --workers 1 --heartbeat 3 --set tune.finalists=1 --set tune.seeds=2 --set tune.prune=false",
+        "--trials 50": f"--trials {TRIALS} --workers 1 {SMALL}",
     }
     team = Team(read_page(changes), tmp_path, database, f"http://127.0.0.1:{port}")
     yield team

@@ -5,10 +5,10 @@ from __future__ import annotations
 import json
 import signal
 import subprocess
+import sys
 import time
 from collections import Counter
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import mlflow
@@ -21,7 +21,7 @@ from mlflow.entities import Run
 from src import tables
 from src.search.storage import Storage, connect
 from src.search.study import REASON, SLOT, WORKER, slots
-from tests.conftest import Checkout
+from tests.conftest import ROOT, Checkout
 from tests.search.postgres import Postgres
 from tests.test_train import read_until
 from tests.tracking.trainings import wait_for
@@ -237,9 +237,10 @@ def postgres() -> Iterator[Postgres]:
 
 
 def test_who_comes_to_an_empty_database_at_once_finds_it_usable(postgres: Postgres):
-    with ThreadPoolExecutor(6) as comers:
-        CONNECTED.extend(comers.map(connect, [postgres.url] * 6))
-    assert [optuna.get_all_study_names(storage) for storage in CONNECTED] == [[]] * 6
+    come = "import sys; from src.search.storage import connect; print(connect(sys.argv[1]).get_all_studies())"
+    command = [sys.executable, "-c", come, postgres.url]
+    comers = [subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True) for _ in range(4)]
+    assert [comer.communicate()[0] for comer in comers] == ["[]\n"] * 4
 
 
 def worker_of(trial: optuna.trial.FrozenTrial) -> int:
