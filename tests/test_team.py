@@ -136,9 +136,20 @@ def test_two_machines_train_hand_over_and_search_together(team: Team, served: No
     # The first one trains, the second takes it over: nothing is trained there.
     change_rate(one, "0.004")
     assert ran(team.do(one, "Training")) == ["download", "train", "evaluate"]
-    assert ran(team.do(two, "Taking it over")) == ["download", "extract_frames"]
-    for name in ("artifacts/model.pt", "artifacts/metrics.json", "data/splits/test.csv"):
+    pull, repro = team.said["Taking it over"]
+    two.run("bash", "-ec", pull)
+    for name in ("artifacts/model.pt", "artifacts/evaluation/predictions.csv", "data/splits/test.csv"):
         assert (two.path / name).read_bytes() == (one.path / name).read_bytes()
+    without = two.run("python", "-m", "src.evaluate", check=False)
+    assert without.returncode == 1
+    assert "run `dvc repro extract_frames`" in without.stderr
+    # Videos and frames do not travel: they come from where they came from the first time.
+    assert ran(two.run("bash", "-ec", repro).stdout) == ["download", "extract_frames"]
+    metrics = (two.path / "artifacts/metrics.json").read_text()
+    (two.path / "artifacts/metrics.json").unlink()
+    two.run("python", "-m", "src.evaluate")
+    assert json.loads((two.path / "artifacts/metrics.json").read_text()) == json.loads(metrics)
+    assert two.run("git", "status", "--porcelain").stdout == ""
 
     # Both search at once: the total is one.
     (search,) = team.said["Searching together"]
@@ -164,12 +175,13 @@ def test_two_machines_train_hand_over_and_search_together(team: Team, served: No
     experiments = client.search_experiments()
     runs = client.search_runs([each.experiment_id for each in experiments], max_results=500)
     assert {run.info.status for run in runs} == {"FINISHED"}
-    trainings = [run for run in runs if "study" not in run.data.tags]
+    own = [run for run in runs if "study" not in run.data.tags]
+    trainings = [run for run in own if client.list_artifacts(run.info.run_id, "checkpoints")]
     tried = [run for run in runs if "trial" in run.data.tags]
     searched = {int(run.data.tags["trial"]): run.data.tags["trial.state"] for run in of(tried, names[0])}
     assert searched == trials
-    assert len(trainings) == 2
-    assert len(runs) == 2 + 2 + len(tried)  # a run of each machine holds the trials that it carried out
+    assert (len(trainings), len(own)) == (2, 3)  # the other is what the second made of the first one's model
+    assert len(runs) == len(own) + 2 + len(tried)  # a run of each machine holds the trials that it carried out
     assert {run.data.tags["mlflow.parentRunId"] for run in of(tried, names[0])} <= {run.info.run_id for run in runs}
     assert list((team.folder / "served").rglob("model.pt"))
     for machine in (one, two):
