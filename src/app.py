@@ -9,7 +9,6 @@ The limits are those of `serve`, but for the time that an answer may take.
 
 from __future__ import annotations
 
-import math
 import os
 import signal
 import tempfile
@@ -36,17 +35,19 @@ def main() -> None:
         raise UserError("the page needs gradio: pip install -r requirements-app.txt")
     params = command.settings_of(arguments)
     from src import predict
+    from src.parallel import cores
     from src.serving.intake import Limits
     from src.serving.show import Show
 
     predictor = predict.load(arguments.model, params)
-    limits = Limits(**params.serve.model_dump(exclude={"name", "patience"}), patience=math.inf)
+    at_a_time = 1 if predictor.device.type == "cuda" else cores()
+    limits = Limits(**params.serve.model_dump(exclude={"name"}))
     with tempfile.TemporaryDirectory(prefix="app-") as uploads:
         os.environ["GRADIO_TEMP_DIR"] = uploads  # read when gradio is imported; removed in the end
         from src.serving import page
 
         signal.signal(signal.SIGTERM, signal.default_int_handler)  # the uploads are removed then, too
-        built = page.build(Show(predictor, limits, params.predict.model_dump()), at_a_time=os.cpu_count() or 1)
+        built = page.build(Show(predictor, limits, params.predict.model_dump()), at_a_time=at_a_time)
         page.serve(built, host=arguments.host, port=arguments.port, megabytes=limits.megabytes)
 
 

@@ -45,7 +45,7 @@ def each(
     the address `cluster`. An item of which the worker dies (a decoder that crashes, a process killed for memory)
     yields `Died`; the others are still done. An exception of `function` is raised here.
     """
-    count = min(len(items), processes or _cores())
+    count = min(len(items), processes or cores())
 
     def executor(processes: int = count) -> Executor:
         return _dask(cluster) if cluster else _local(processes)
@@ -73,7 +73,7 @@ def each(
                 yield left.pop(key), Died(time.monotonic() - began) if isinstance(result, Died) else result
 
 
-def _cores() -> int:
+def cores() -> int:
     """Those that this process may use, where the system tells."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 

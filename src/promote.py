@@ -26,7 +26,10 @@ def main() -> None:
     client, _ = store.configured()
     there = {int(version.version): version for version in client.search_model_versions(f"name = '{name}'")}
     if not there:
-        raise UserError(f"there is no registered model {name}: `dvc repro` trains and registers one (serve.name)")
+        raise UserError(
+            f"there is no registered model {name} (serve.name): `dvc repro` trains and registers one; one that is trained, "
+            "`dvc repro -sf evaluate`"
+        )
     number = max(there) if arguments.version is None else arguments.version
     if number not in there:
         raise UserError(f"models:/{name} has no version {number}, but {', '.join(map(str, sorted(there)))}")

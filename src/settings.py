@@ -340,7 +340,7 @@ class Predict(Section):
 
 
 class Serve(Section):
-    name: Annotated[str, Field(pattern=r"^[^/@:]+$")] = "slowfast"
+    name: Annotated[str, Field(pattern=r"^[\w. -]+$")] = "slowfast"
     megabytes: Positive = 100.0
     pixels: Count = 4096 * 2160
     seconds: Positive = 7200.0

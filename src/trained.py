@@ -53,7 +53,10 @@ def _files(model: str) -> tuple[Path, Path | None]:
         from src.tracking import registry, store
 
         version, (client, _) = registry.find(model), store.configured()
-        return registry.file(client, version, paths.MODEL.name), registry.file(client, version, paths.CALIBRATION.name)
+        model_file, calibration = (
+            registry.file(client, version, each.name) for each in (paths.MODEL, paths.CALIBRATION)
+        )
+        return model_file, calibration
     if model.startswith("mlflow:"):
         run = model.removeprefix("mlflow:")
     elif re.fullmatch("[0-9a-f]{16}|[0-9a-f]{32}", model) and not Path(model).exists():

@@ -29,7 +29,10 @@ GRACE = 4
 PATIENCE = 600.0
 """Seconds that a server which is away is waited for."""
 
-KEEPALIVE = {"keepalives_idle": 30, "keepalives_interval": 10, "keepalives_count": 3, "tcp_user_timeout": 60_000}
+CONNECTING = {
+    "connect_timeout": 10,
+    **{"keepalives_idle": 30, "keepalives_interval": 10, "keepalives_count": 3, "tcp_user_timeout": 60_000},
+}
 """Of libpq: after a minute without an answer a connection is gone, also where the machine at its end vanished; the
 last, in milliseconds, is for when something was on its way there."""
 
@@ -97,7 +100,7 @@ def connect(url: str | None, *, heartbeat: int = HEARTBEAT, wait: bool = False) 
         options = {"connect_args": {"timeout": 60}}
     elif parsed.get_backend_name() == "postgresql":
         parsed = parsed.set(drivername="postgresql+psycopg")
-        options = {"pool_pre_ping": True, "connect_args": {"connect_timeout": 10, **KEEPALIVE}}
+        options = {"pool_pre_ping": True, "connect_args": CONNECTING}
     else:
         raise UserError(f"--storage {shown(url)}: {expected}")
     optuna.logging.set_verbosity(optuna.logging.WARNING)
@@ -124,9 +127,8 @@ def connect(url: str | None, *, heartbeat: int = HEARTBEAT, wait: bool = False) 
 def _making_tables(url: sqlalchemy.URL) -> Iterator[None]:
     """Have a server's database for oneself: of two who come to an empty one, Optuna would have both make its tables."""
     if url.get_backend_name() == "postgresql":
-        engine = sqlalchemy.create_engine(url, poolclass=sqlalchemy.NullPool, connect_args={"connect_timeout": 10})
-        with engine.connect() as connection:  # what it holds is free when it is closed
-            connection.execute(sqlalchemy.text("SELECT pg_advisory_lock(:key)"), {"key": zlib.crc32(b"tables")})
+        engine = sqlalchemy.create_engine(url, poolclass=sqlalchemy.NullPool, connect_args=CONNECTING)
+        with _locked(engine, "", seconds=60):  # it is free when it is closed
             yield
     else:
         yield
@@ -136,7 +138,7 @@ def _making_tables(url: sqlalchemy.URL) -> Iterator[None]:
 def turn(storage: Storage, study: str) -> Iterator[None]:
     """Have the study for oneself, among all workers: by a lock of the server, or a file's where the storage is one."""
     if storage.engine.dialect.name == "postgresql":
-        connection = _locked(storage, zlib.crc32(study.encode()))
+        connection = _locked(storage.engine, study, seconds=max(10, GRACE * storage.heartbeat_interval))
         try:
             yield
         finally:
@@ -148,15 +150,13 @@ def turn(storage: Storage, study: str) -> Iterator[None]:
 
 
 @_patient
-def _locked(storage: Storage, key: int) -> sqlalchemy.Connection:
-    """A connection that holds the server's lock of this number."""
-    connection = storage.engine.connect()
-    # A worker that falls asleep while it has its turn does not hold the others up for longer than one that is dead.
-    limit = {"limit": f"{max(10, GRACE * storage.heartbeat_interval)}s"}
+def _locked(engine: sqlalchemy.Engine, name: str, *, seconds: int) -> sqlalchemy.Connection:
+    """A connection that holds the server's lock of this name, for no more `seconds` than that if it falls asleep."""
+    connection = engine.connect()
     try:
         setting = "SELECT set_config('idle_in_transaction_session_timeout', :limit, false)"
-        connection.execute(sqlalchemy.text(setting), limit)
-        connection.execute(sqlalchemy.text("SELECT pg_advisory_lock(:key)"), {"key": key})
+        connection.execute(sqlalchemy.text(setting), {"limit": f"{seconds}s"})
+        connection.execute(sqlalchemy.text("SELECT pg_advisory_lock(:key)"), {"key": zlib.crc32(name.encode())})
     except BaseException:
         connection.invalidate()
         raise

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+import math
 import os
 import stat
 import tempfile
@@ -18,12 +19,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import av
 import numpy as np
 
 from src.video.decode import Source, declared, read_frames
 
 FOLDER = "SERVE_FOLDER"
 """The environment variable that names the folder whose files may be asked for; without it, none may."""
+
+
+NARROWEST = 10
+"""Times that a picture may be longer than wide."""
 
 
 class RequestError(Exception):
@@ -85,21 +91,37 @@ def _small_enough(size: int, limits: Limits) -> None:
         raise RequestError(f"the video has {size / 1e6:.1f} MB, and at most {limits.megabytes:g} are taken")
 
 
-def frames_within(path: Path, limits: Limits, *, short_side: int, fps: float) -> Iterator[np.ndarray]:
-    """`read_frames` of a file, held to the limits. Raises `RequestError`, and `UnreadableVideoError`."""
-    _short_enough(declared(path), limits)
-    source, end = Source(), time.monotonic() + limits.patience
-    for number, frame in enumerate(read_frames(path, short_side=short_side, fps=fps, source=source)):
-        _short_enough(Source(source.width, source.height, seconds=number / fps), limits)
-        if time.monotonic() > end:
-            raise RequestError(f"the video takes more than the {limits.patience:g} seconds that an answer may take")
+def frames_within(
+    path: Path, limits: Limits, *, short_side: int, fps: float, until: float = math.inf
+) -> Iterator[np.ndarray]:
+    """`read_frames` of a file, held to the limits, and to the moment `until` of `time.monotonic`.
+
+    Raises `RequestError`, and `UnreadableVideoError`.
+    """
+    said = declared(path)
+    if said.width * said.height:
+        _small_pictures(said, limits)
+    _short_enough(said.seconds, limits)
+
+    def held(frame: av.VideoFrame) -> None:
+        _small_pictures(frame, limits)
+        if time.monotonic() > until:
+            raise RequestError(f"it takes more than the {limits.patience:g} seconds that an answer may take")
+
+    for number, frame in enumerate(read_frames(path, short_side=short_side, fps=fps, decoded=held)):
+        _short_enough(number / fps, limits)
         yield frame
 
 
-def _short_enough(source: Source, limits: Limits) -> None:
-    if source.width * source.height > limits.pixels:
-        raise RequestError(
-            f"its pictures have {source.width}×{source.height} pixels, and at most {limits.pixels:,} are taken"
-        )
-    if source.seconds > limits.seconds:
+def _small_pictures(picture: Source | av.VideoFrame, limits: Limits) -> None:
+    width, height = picture.width, picture.height
+    if width * height > limits.pixels:
+        raise RequestError(f"its pictures have {width}×{height} pixels, and at most {limits.pixels:,} are taken")
+    # Scaled by the shorter side, a narrow picture becomes a large one.
+    if max(width, height) > NARROWEST * min(width, height):
+        raise RequestError(f"its pictures of {width}×{height} pixels are more than {NARROWEST} times as long as wide")
+
+
+def _short_enough(seconds: float, limits: Limits) -> None:
+    if seconds > limits.seconds:
         raise RequestError(f"the video is longer than the {limits.seconds:g} seconds that are taken")

@@ -18,6 +18,7 @@ import numpy as np
 import pandas as pd
 
 from src import paths, tables
+from src.evaluated import COLUMNS
 from src.model.checkpoint import Checkpoint
 from src.serving import champion
 from src.settings import Params
@@ -47,7 +48,10 @@ def package(
     served = params.serve.model_dump(exclude={"name"})
     asked = Schema([ColSpec("string", name, required=False) for name in ("video", "path")])
     top = Array(Object([Property("class", "string"), Property("probability", "double")]))
-    told = Schema([ColSpec("string", "answer"), ColSpec(top, "top"), ColSpec("double", "seconds")])
+    moments = [Property(name, "double") for name in ("start", "end")]
+    parts = Array(Object([*moments, Property("answer", "string"), Property("top", top)]))
+    whole = [ColSpec("string", "answer"), ColSpec(top, "top"), ColSpec("double", "seconds")]
+    told = Schema([*whole, ColSpec(parts, "parts", required=False)])
     mlflow.pyfunc.save_model(
         path=str(folder),
         python_model=str(paths.ROOT / "src" / "serving" / "pyfunc.py"),
@@ -98,10 +102,11 @@ def submit(
         for v, guess in zip(videos, answers.argmax(1), strict=True)
     ]
     settings = {"serve": params.serve.model_dump(), "predict": params.predict.model_dump()}
-    content = fingerprint([checkpoint.fingerprint(), calibration.read_text(), settings])
+    code = [path.read_text() for path in sorted((paths.ROOT / "src").rglob("*.py"))]
+    content = fingerprint([checkpoint.fingerprint(), calibration.read_text(), settings, code])
     with tempfile.TemporaryDirectory() as folder:
         validation = Path(folder) / champion.FILE
-        tables.write(validation, rows, columns=champion.COLUMNS)
+        tables.write(validation, rows, columns=COLUMNS)
         parts = {"model": paths.MODEL, "calibration": calibration, "validation": validation}
         recorder.model(
             lambda target: package(target, **parts, checkpoint=checkpoint, params=params),

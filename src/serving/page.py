@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 # Read when these are imported: neither Gradio nor what it brings along says anything to anybody.
 os.environ |= {"GRADIO_ANALYTICS_ENABLED": "False", "HF_HUB_DISABLE_TELEMETRY": "1", "DO_NOT_TRACK": "1"}
@@ -27,6 +28,23 @@ FONTS = ["system-ui", "-apple-system", "Segoe UI", "Roboto", "DejaVu Sans", "san
 THEME = gr.themes.Default(font=FONTS, font_mono=["ui-monospace", "DejaVu Sans Mono", "monospace"])
 
 
+class OwnUploads:
+    """Of a component: it takes what was uploaded here; an address in its place would have the server fetch it."""
+
+    async def async_move_resource_to_block_cache(self, path: Any) -> str | None:
+        if "://" in str(path):
+            raise gr.Error("an upload is expected, not an address")
+        return await super().async_move_resource_to_block_cache(path)
+
+
+class File(OwnUploads, gr.File):
+    """Gradio's, for uploads alone."""
+
+
+class Camera(OwnUploads, gr.Video):
+    """Gradio's, for what was filmed alone."""
+
+
 def build(show: Show, *, at_a_time: int) -> gr.Blocks:
     """The page. So many videos `at_a_time` are watched; others queue, and see their place."""
     limits = show.limits
@@ -44,10 +62,10 @@ def build(show: Show, *, at_a_time: int) -> gr.Blocks:
             with gr.Column(scale=2):
                 # Not gr.Video for files: it complains of each that browsers do not play, as most AVIs.
                 with gr.Tab("A file"):
-                    file = gr.File(label="A video", height=180, elem_id="file")
+                    file = File(label="A video", height=180, elem_id="file")
                 with gr.Tab("The camera"):
                     # With another format, or without sound, Gradio would have FFmpeg convert what is filmed.
-                    camera = gr.Video(
+                    camera = Camera(
                         label="What the camera sees",
                         sources=["webcam"],
                         include_audio=True,

@@ -18,7 +18,6 @@ from src.training import verdict
 from src.training.predict import to_device
 from src.training.predictor import Answer, Predictor
 from src.video.decode import UnreadableVideoError, declared
-from src.video.sampling import span
 
 EVERY = 1.0  # seconds from one state of a long video to the next
 LINES = 256  # pixels of a Grad-CAM video's side, at most
@@ -44,10 +43,9 @@ class Show:
 
     def _watched(self, path: Path) -> Iterator[str]:
         predictor, begun = self.predictor, time.perf_counter()
-        length, shown = declared(path).seconds, begun
-        frames = frames_within(
-            path, self.limits, short_side=predictor.extract["short_side"], fps=predictor.extract["fps"]
-        )
+        length, shown = declared(path).seconds or None, begun
+        scale = {"short_side": predictor.extract["short_side"], "fps": predictor.extract["fps"]}
+        frames = frames_within(path, self.limits, **scale)
         answers: list[Answer] = []
         surest: tuple[Answer, Tensor] | None = None
         for answer, clip in predictor.watch(frames, **self.parts):
@@ -55,7 +53,7 @@ class Show:
             if surest is None or answer.probabilities.max() > surest[0].probabilities.max():
                 surest = answer, clip
             if time.perf_counter() - shown > EVERY:
-                yield self._state(path, answers, length=max(length, answer.end))
+                yield self._state(path, answers, watching=True, length=length)
                 shown = time.perf_counter()
         looked = self._looked(*surest)
         yield self._state(path, answers, looked=looked, taken=time.perf_counter() - begun)
@@ -66,7 +64,7 @@ class Show:
         colours = {name: f"hsl({HUES * label % 360:.0f} 55% 50%)" for label, name in enumerate(classes)}
         return page.render(
             "answer.html",
-            **{"sorry": None, "length": None, "taken": None, "looked": None} | of,
+            **{"sorry": None, "watching": False, "length": None, "taken": None, "looked": None} | of,
             name=path.name,
             whole=whole,
             colours=colours,
@@ -82,17 +80,15 @@ class Show:
         videos = {"what it was shown": frames}
         for pathway, cam in cams.items():
             videos[f"{pathway} pathway"] = [gradcam.overlay(*each) for each in zip(frames, cam, strict=True)]
-        sampling, seconds = self.predictor.look["sampling"], answer.end - answer.start
-        if sampling.sampling == "window":
-            shown = span(frames=sampling.frames, stride=sampling.stride)
-            seconds = min(seconds, shown / self.predictor.extract["fps"])
+        sampling = self.predictor.look["sampling"]
+        fps = self.predictor.extract["fps"] / max(1, sampling.stride)
+        if sampling.sampling == "uniform":
+            fps = len(frames) / (answer.end - answer.start)
         return {
             "class": self.predictor.classes[best],
             "from": verdict.clock(answer.start),
             "to": verdict.clock(answer.end),
-            "videos": {
-                name: player.clip(video, fps=len(frames) / seconds, short_side=LINES) for name, video in videos.items()
-            },
+            "videos": {name: player.clip(video, fps=fps, short_side=LINES) for name, video in videos.items()},
         }
 
 

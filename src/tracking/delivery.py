@@ -285,11 +285,7 @@ class Delivery:
         """Have a version become champion if it is better than the one that is."""
         from src.serving import champion
 
-        try:
-            _, said = champion.consider(self.client, version)
-        except UserError as error:  # of one of the two it is not known what it answers
-            said = f"models:/{version.name}/{version.version} is registered, and not compared: {error}"
-        self._print(said)
+        self._print(champion.consider(self.client, version)[1])
 
     def _settle_checkpoints(self, record: Record) -> None:
         kept = record["kept"]

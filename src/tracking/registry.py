@@ -49,19 +49,16 @@ def find(address: str) -> ModelVersion:
 
 
 def file(client: MlflowClient, version: ModelVersion, name: str) -> Path:
-    """One of the files that a version was made of, copied here if the store is elsewhere. Raises `UserError`."""
-    import mlflow
-    import requests
+    """One of the files that a version was made of, copied here if the store is elsewhere.
+
+    Raises `UserError` if it has none such, and what MLflow raises if it is away.
+    """
     from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
 
-    try:
-        repository = get_artifact_repository(version.source, tracking_uri=client.tracking_uri)
-        return Path(repository.download_artifacts(f"artifacts/{name}"))
-    except (mlflow.MlflowException, requests.RequestException, OSError) as error:
-        raise UserError(
-            f"models:/{version.name}/{version.version} has no {name}, so it is no model of this pipeline, or MLflow "
-            f"does not give it: {error}"
-        ) from None
+    repository = get_artifact_repository(version.source, tracking_uri=client.tracking_uri)
+    if name not in {Path(each.path).name for each in repository.list_artifacts("artifacts")}:
+        raise UserError(f"models:/{version.name}/{version.version} has no {name}: it is no model of this pipeline")
+    return Path(repository.download_artifacts(f"artifacts/{name}"))
 
 
 def with_content(client: MlflowClient, name: str, content: str) -> ModelVersion | None:

@@ -8,7 +8,7 @@ run_id          MLflow's name of the run, once it has one
 refused.jsonl   what MLflow will never take, and why
 trainer, sender locks: who holds one lives
 
-A record is a `run` (first, once), `resume`, `tags`, `points`, `file`, `checkpoint` or `end`.
+A record is a `run` (first, once), `resume`, `tags`, `points`, `file`, `checkpoint`, `model` or `end`.
 """
 
 from __future__ import annotations

@@ -59,7 +59,7 @@ class Predictor:
     def watch(
         self, frames: Iterable[np.ndarray], *, long: float, window: float, hop: float
     ) -> Iterator[tuple[Answer, Tensor]]:
-        """`answers`, each with the clip in the middle of what was looked at, `(3, T, size, size)` uint8."""
+        """`answers`, each with one of the clips that were looked at, `(3, T, size, size)` uint8."""
         fps = self.extract["fps"]
         longest, size, step = (max(1, round(seconds * fps)) for seconds in (long, window, hop))
         held = MemoryStore(quality=self.extract["quality"])
@@ -78,7 +78,7 @@ class Predictor:
             yield self._answer(held, size)
 
     def _answer(self, held: MemoryStore, count: int) -> tuple[Answer, Tensor]:
-        """The answer to the oldest `count` frames that are held, and the clip in their middle."""
+        """The answer to the oldest `count` frames that are held, and one of the clips."""
         views = views_of(held.read, available=count, **self.look)
         probabilities = predict(self.network, [views], device=self.device, precision=self.precision)[0].numpy()
         if self.calibration:

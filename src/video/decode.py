@@ -7,7 +7,7 @@ sampled in seconds also from a phone video with a variable rate.
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -52,11 +52,19 @@ class Source:
     header_frames: int = 0  # what the header claims; 0 if it says nothing
 
 
-def read_frames(path: Path, *, short_side: int, fps: float, source: Source | None = None) -> Iterator[np.ndarray]:
+def read_frames(
+    path: Path,
+    *,
+    short_side: int,
+    fps: float,
+    source: Source | None = None,
+    decoded: Callable[[av.VideoFrame], None] | None = None,
+) -> Iterator[np.ndarray]:
     """Yield the frame on screen at 0, 1/fps, 2/fps … seconds as `(H, W, 3)` uint8 RGB.
 
     The shorter side is scaled to `short_side` pixels, the aspect ratio kept, the display rotation applied.
-    Decoding is single-threaded: the caller runs one process for each core. `source` is filled in on the way.
+    Decoding is single-threaded: the caller runs one process for each core. `source` is filled in on the way, and
+    `decoded` called with each frame before it is scaled, also with those that are on screen at none of these moments.
     Raises `UnreadableVideoError` if the file is empty, no video, damaged, or of a codec that is not known here.
     """
     source = Source() if source is None else source
@@ -66,7 +74,15 @@ def read_frames(path: Path, *, short_side: int, fps: float, source: Source | Non
         # FFmpeg's guesses at missing times are wrong for the packed B-frames of old DivX and Xvid files.
         container.flags &= ~Flags.gen_pts.value
         source.header_frames = stream.frames
-        yield from _at_constant_rate(container.decode(stream), fps=fps, short_side=short_side, source=source)
+        frames = container.decode(stream)
+        frames = _telling(frames, decoded) if decoded else frames
+        yield from _at_constant_rate(frames, fps=fps, short_side=short_side, source=source)
+
+
+def _telling(frames: Iterator[av.VideoFrame], decoded: Callable[[av.VideoFrame], None]) -> Iterator[av.VideoFrame]:
+    for frame in frames:
+        decoded(frame)
+        yield frame
 
 
 def declared(path: Path) -> Source:

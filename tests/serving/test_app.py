@@ -5,9 +5,11 @@ from __future__ import annotations
 import json
 import shutil
 import signal
+import threading
 import uuid
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
@@ -153,18 +155,40 @@ def test_what_the_camera_sees_is_answered(fresh: Browser):
 def test_several_at_once_wait_their_turn_and_get_their_own_answer(page: str, tmp_path: Path):
     videos = [clips.write(tmp_path / f"{n}.mp4", clips.numbered(31)[n : n + 9]) for n in range(8)]
     with ThreadPoolExecutor(8) as people:
-        answers = list(people.map(lambda video: asked(page, video), videos))
+        answers = list(people.map(lambda video: asked(page, upload(page, video)), videos))
     for video, answer in zip(videos, answers, strict=True):
         assert f"{video.name}: 0.4 s of video" in answer
 
 
-def asked(page: str, video: Path) -> str:
-    """What the page's own script would show of a video in the end."""
+def test_an_address_in_place_of_an_upload_is_not_fetched(page: str, tmp_path: Path):
+    asked_for = []
+
+    class Elsewhere(BaseHTTPRequestHandler):
+        def do_GET(self):  # noqa: N802
+            asked_for.append(self.path)
+            self.send_error(404)
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Elsewhere) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        for place in (f"http://127.0.0.1:{server.server_port}/clip.mp4", "https://192.0.2.1/clip.mp4", "/etc/passwd"):
+            with pytest.raises(AssertionError, match="'success': False"):
+                asked(page, place)
+        server.shutdown()
+    assert asked_for == []
+
+
+def upload(page: str, video: Path) -> str:
+    """Where the page keeps it."""
     (path,) = requests.post(f"{page}gradio_api/upload", files={"files": (video.name, video.read_bytes())}).json()
+    return path
+
+
+def asked(page: str, path: str) -> str:
+    """What the page's own script would show of an upload in the end."""
     config = requests.get(f"{page}config").json()
     watching = next(each for each in config["dependencies"] if each["inputs"])
     visit = {"fn_index": watching["id"], "session_hash": uuid.uuid4().hex[:10]}
-    given = {"path": path, "orig_name": video.name, "meta": {"_type": "gradio.FileData"}}
+    given = {"path": path, "orig_name": "clip.mp4", "meta": {"_type": "gradio.FileData"}}
     requests.post(f"{page}gradio_api/queue/join", json=visit | {"data": [given]}).raise_for_status()
     with requests.get(f"{page}gradio_api/queue/data", params=visit, stream=True, timeout=120) as events:
         for line in events.iter_lines():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import os
+import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -86,9 +87,16 @@ def test_where_the_container_says_nothing_or_lies_what_is_decoded_counts(tmp_pat
         asked(base64_of(long))
 
 
-def test_what_takes_too_long_is_given_up(clip):
-    with pytest.raises(RequestError, match="more than the 0 seconds that an answer may take"):
-        asked(base64_of(clip), replace(LIMITS, patience=0.0))
+def test_what_takes_too_long_is_given_up_also_where_nothing_is_on_screen(tmp_path):
+    brief = clips.write(tmp_path / "brief.mkv", clips.numbered(20), times=list(range(20)))  # all within one tick
+    with video_of(base64_of(brief), LIMITS) as path, pytest.raises(RequestError, match="more than the 60 seconds"):
+        list(frames_within(path, LIMITS, short_side=48, fps=25, until=time.monotonic()))
+
+
+def test_a_picture_that_would_become_a_large_one_is_refused(tmp_path):
+    narrow = clips.write(tmp_path / "narrow.mp4", clips.numbered(3, width=400, height=16))
+    with pytest.raises(RequestError, match="400×16 pixels are more than 10 times as long as wide"):
+        asked(base64_of(narrow), replace(LIMITS, pixels=10_000))
 
 
 def test_without_a_folder_no_path_is_taken(clip, monkeypatch):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import os
 import signal
 import subprocess
 from collections.abc import Iterator
@@ -62,10 +63,7 @@ def served(reproduced: Checkout, tmp_path_factory: pytest.TempPathFactory) -> It
             wait_for(lambda: _answers(port))
             yield Served(port, psutil.Process(started.pid), folder)
         finally:
-            started.send_signal(signal.SIGKILL)
-            for each in psutil.process_iter(["cmdline"]):
-                if str(port) in (each.info["cmdline"] or []):
-                    each.kill()
+            os.killpg(started.pid, signal.SIGKILL)
             started.wait()
 
 
