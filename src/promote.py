@@ -27,8 +27,8 @@ def main() -> None:
     there = {int(version.version): version for version in client.search_model_versions(f"name = '{name}'")}
     if not there:
         raise UserError(
-            f"there is no registered model {name} (serve.name): `dvc repro` trains and registers one; one that is trained, "
-            "`dvc repro -sf evaluate`"
+            f"there is no registered model {name} (serve.name): `dvc repro` trains and registers one; "
+            "`dvc repro -sf evaluate` registers what is trained"
         )
     number = max(there) if arguments.version is None else arguments.version
     if number not in there:

@@ -1,7 +1,8 @@
 """Two versions of a model, by their answers to the same validation videos → which of them is served.
 
 A new one has to be better than chance would have it: the interval of the difference, which resamples whole groups, lies
-above 0, and so few groups would not have turned its way by chance. Answers to another list of validation videos say nothing of which is better, and are refused.
+above 0, and so few groups would not have turned its way by chance. Answers to another list of validation videos say
+nothing of which is better, and are refused.
 """
 
 from __future__ import annotations

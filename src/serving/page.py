@@ -28,21 +28,16 @@ FONTS = ["system-ui", "-apple-system", "Segoe UI", "Roboto", "DejaVu Sans", "san
 THEME = gr.themes.Default(font=FONTS, font_mono=["ui-monospace", "DejaVu Sans Mono", "monospace"])
 
 
-class OwnUploads:
-    """Of a component: it takes what was uploaded here; an address in its place would have the server fetch it."""
+def uploads_only(component: gr.Component) -> None:
+    """Have it take what was uploaded here: for an address in its place the server would go and fetch that."""
+    take = component.async_move_resource_to_block_cache
 
-    async def async_move_resource_to_block_cache(self, path: Any) -> str | None:
+    async def upload(path: Any) -> str | None:
         if "://" in str(path):
-            raise gr.Error("an upload is expected, not an address")
-        return await super().async_move_resource_to_block_cache(path)
+            raise gr.Error("an upload is expected, not an address", print_exception=False)
+        return await take(path)
 
-
-class File(OwnUploads, gr.File):
-    """Gradio's, for uploads alone."""
-
-
-class Camera(OwnUploads, gr.Video):
-    """Gradio's, for what was filmed alone."""
+    component.async_move_resource_to_block_cache = upload
 
 
 def build(show: Show, *, at_a_time: int) -> gr.Blocks:
@@ -62,10 +57,10 @@ def build(show: Show, *, at_a_time: int) -> gr.Blocks:
             with gr.Column(scale=2):
                 # Not gr.Video for files: it complains of each that browsers do not play, as most AVIs.
                 with gr.Tab("A file"):
-                    file = File(label="A video", height=180, elem_id="file")
+                    file = gr.File(label="A video", height=180, elem_id="file")
                 with gr.Tab("The camera"):
                     # With another format, or without sound, Gradio would have FFmpeg convert what is filmed.
-                    camera = Camera(
+                    camera = gr.Video(
                         label="What the camera sees",
                         sources=["webcam"],
                         include_audio=True,
@@ -77,6 +72,7 @@ def build(show: Show, *, at_a_time: int) -> gr.Blocks:
             with gr.Column(scale=3):
                 answer = gr.HTML(hint)
         for given in (file, camera):
+            uploads_only(given)
             watching = given.change(
                 watch,
                 given,

@@ -14,7 +14,6 @@ import time
 from typing import Any
 
 from src import files, paths
-from src.command import UserError
 from src.tracking import registry, store
 from src.tracking.failures import DeletedError, Patience, WaitError, believed, http_timeout, reason, refuses
 from src.tracking.recorder import shown

@@ -20,7 +20,7 @@ def rows(right: str, *, of: str = GROUPS) -> list[dict[str, str]]:
 def test_it_is_better_if_chance_would_not_have_it():
     verdict = judge(rows("ab"), rows("abcdefg"))
     assert verdict.better
-    assert verdict.why.startswith("87.5% against 25.0% of the same 16 validation videos, 8 groups: +62.5 points (+")
+    assert verdict.why.startswith("87.5% against 25.0% of the same 16 validation videos in 8 groups: +62.5 points (+")
 
 
 def test_a_little_better_or_worse_is_not():
@@ -56,4 +56,4 @@ def test_by_hand_what_there_is_not_is_named(reproduced: Checkout):
     unknown = reproduced.run(*promote, "7", check=False)
     assert unknown.stderr == "error: models:/slowfast has no version 7, but 1\n"
     nothing = reproduced.run(*promote, "--set", "serve.name=other", check=False)
-    assert nothing.stderr.startswith("error: there is no registered model other: `dvc repro` trains and registers one")
+    assert nothing.stderr.startswith("error: there is no registered model other (serve.name): `dvc repro` trains and")
