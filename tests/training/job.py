@@ -2,14 +2,15 @@
 
 The first prints, as lines of JSON, what the observer was told; with `"look"`, a list of numbers of loader processes,
 all print the hashes of the clips that they load with each instead; with `"pretrain"`, a task, the weights that they are
-left with. `"halt"` is a step after which the first waits for a
-signal, so that it comes in that step however slow the machine is. `"beats"` are the seconds between two heartbeats and
-the silence that counts as death, `"busy"` those that the first process takes longer than the job.
+left with. `"halt"` is a step after which the first waits for a signal, so that it comes in that step however slow the
+machine is. `"beats"` are the seconds between two heartbeats and the silence that counts as death, `"busy"` those that
+the first process takes longer than the job.
 """
 
 from __future__ import annotations
 
 import json
+import os
 import signal
 import sys
 import time
@@ -26,6 +27,11 @@ from src.video.manifest import Video
 from tests.training.toy import fit, hashes, pretrained
 
 
+def say(what: dict) -> None:
+    """A line in one piece: what others print at the same time comes before or after it."""
+    os.write(sys.stdout.fileno(), json.dumps(what).encode() + b"\n")
+
+
 class Printing(Observer):
     def __init__(self, halt: int | None):
         self.halt = halt
@@ -35,12 +41,12 @@ class Printing(Observer):
         if number == self.halt:
             for each in (signal.SIGINT, signal.SIGTERM):
                 signal.signal(each, _noting(came, signal.getsignal(each)))
-        print(json.dumps({"step": number} | values), flush=True)
+        say({"step": number} | values)
         while number == self.halt and not came:
             time.sleep(0.01)
 
     def epoch(self, history, more, weights, *, kept):
-        print(json.dumps(history[-1]), flush=True)
+        say(history[-1])
 
 
 def _noting(came: list[int], handler: Callable) -> Callable:
@@ -65,12 +71,12 @@ def main() -> None:
         if task:
             network = pretrained(videos, own["state"], task=task, team=team)
             weights = {name: value.double().sum().item() for name, value in network.state_dict().items()}
-            print(json.dumps({"rank": team.rank, "weights": weights}), flush=True)
+            say({"rank": team.rank, "weights": weights})
             return
         for workers in look:
             training = fit(videos, **own, team=team, runtime={"workers": workers}, **settings)
             row = {"rank": team.rank, "workers": workers, "batches": hashes(training, epoch=5)}
-            print(json.dumps(row), flush=True)
+            say(row)
         if not look:
             fit(videos, **own, team=team, **settings).run()
     time.sleep(busy * team.first)
