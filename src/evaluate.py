@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from src import command, files, paths, tables
+from src.evaluated import answered
 
 if TYPE_CHECKING:
     import numpy as np
@@ -75,14 +76,8 @@ def write_details(
     labels, predicted = np.array([video.label for video in videos]), answers.argmax(1)
     overall = float((labels == predicted).mean())
     predictions = [
-        {
-            "video": video.name,
-            "group": video.group,
-            "actual": classes[video.label],
-            "predicted": classes[guess],
-            "confidence": f"{row[guess]:.6f}",
-        }
-        for video, guess, row in zip(videos, predicted, answers, strict=True)
+        row | {"confidence": f"{confidence:.6f}"}
+        for row, confidence in zip(answered(videos, predicted, classes), answers.max(1), strict=True)
     ]
     tables.write(folder / "predictions.csv", predictions, columns=list(predictions[0]))
     counts = metrics.confusion(predicted, labels, classes=len(classes))

@@ -10,15 +10,18 @@ from __future__ import annotations
 
 import re
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import yaml
 
 from src import params, paths, tables
 from src.command import UserError
+
+if TYPE_CHECKING:
+    from src.video.manifest import Video
 
 COLUMNS = ["video", "group", "actual", "predicted"]
 TABLE = "predictions.csv"
@@ -33,6 +36,14 @@ class Evaluated:
     name: str
     answers: Mapping[str, dict[str, str]]
     settings: Mapping[str, str] | None
+
+
+def answered(videos: Iterable[Video], guesses: Iterable[int], classes: Sequence[str]) -> list[dict[str, str]]:
+    """Rows of `COLUMNS`: what was answered to each video."""
+    return [
+        dict(zip(COLUMNS, (video.name, video.group, classes[video.label], classes[guess]), strict=True))
+        for video, guess in zip(videos, guesses, strict=True)
+    ]
 
 
 def find(name: str) -> Evaluated:

@@ -18,7 +18,7 @@ import numpy as np
 import pandas as pd
 
 from src import paths, tables
-from src.evaluated import COLUMNS
+from src.evaluated import COLUMNS, answered
 from src.model.checkpoint import Checkpoint
 from src.serving import champion
 from src.settings import Params
@@ -92,21 +92,12 @@ def submit(
 
     `answers`, `(N, classes)`, are those to the validation `videos`: by these it is compared with the champion.
     """
-    rows = [
-        {
-            "video": v.name,
-            "group": v.group,
-            "actual": checkpoint.classes[v.label],
-            "predicted": checkpoint.classes[guess],
-        }
-        for v, guess in zip(videos, answers.argmax(1), strict=True)
-    ]
     settings = {"serve": params.serve.model_dump(), "predict": params.predict.model_dump()}
     code = [path.read_text() for path in sorted((paths.ROOT / "src").rglob("*.py"))]
     content = fingerprint([checkpoint.fingerprint(), calibration.read_text(), settings, code])
     with tempfile.TemporaryDirectory() as folder:
         validation = Path(folder) / champion.FILE
-        tables.write(validation, rows, columns=COLUMNS)
+        tables.write(validation, answered(videos, answers.argmax(1), checkpoint.classes), columns=COLUMNS)
         parts = {"model": paths.MODEL, "calibration": calibration, "validation": validation}
         recorder.model(
             lambda target: package(target, **parts, checkpoint=checkpoint, params=params),
