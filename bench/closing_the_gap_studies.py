@@ -61,7 +61,7 @@ PARTS: dict[str, tuple[str, Settings]] = {
     ),
     "mixing": ("mixup, alpha 0.2, or cutmix, alpha 1", {"augment": {"mixup": 0.2, "cutmix": 1.0}}),
     "colour": (
-        "colours changed twice as much, and a fifth of the clips grey, as in `params.yaml`",
+        "colours changed twice as much, and a fifth of the clips grey",
         {"augment": {"jitter": 0.4, "grey": 0.2}},
     ),
     "half": ("half of the epochs", {"train": {"epochs": 30}}),

@@ -178,8 +178,8 @@ class Augment(Section):
     scale: Range = [0.4, 1.0]
     aspect: Range = [0.75, 1.333]
     flip: Probability = 0.5
-    jitter: Probability = 0.4
-    grey: Probability = 0.2
+    jitter: Probability = 0.2
+    grey: Probability = 0.0
     randaugment: Annotated[int, Field(ge=0)] = 0
     magnitude: Annotated[int, Field(ge=0, le=30)] = 9
     erase: Probability = 0.0
