@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import importlib.util
 import os
 import platform
 import re
@@ -66,6 +67,15 @@ def videos(folder: Path) -> list[Path]:
     if not found:
         raise UserError(f"--source: there is no video below {folder}")
     return found
+
+
+def needs(*modules: str) -> None:
+    """Raises `UserError` if one of the peers that a benchmark measures is not installed."""
+    missing = [name for name in modules if importlib.util.find_spec(name) is None]
+    if missing:
+        raise UserError(
+            f"{', '.join(missing)}: not installed; `pip install -r requirements-bench.txt` brings the peers"
+        )
 
 
 def machine() -> str:

@@ -20,26 +20,22 @@ import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
-from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from tqdm import tqdm
 
-from bench import common
+from bench import common, footage
 from src.command import UserError
 
 if TYPE_CHECKING:
-    import av
     import numpy as np
 
 DISTINCT = 32
-FRAMES, WIDTH, HEIGHT, FPS = 180, 320, 240, 25
-# Of MPEG-4, 1 (best) to 31: with it, clips re-encoded from UCF101 are as large as theirs, 2.2 kB a frame.
-SOURCE_QUANTISER = 4
+FRAMES = 180
 
 LINES, QUALITY = 128, 90
-LINES_WIDTH = round(WIDTH * LINES / HEIGHT)
+LINES_WIDTH = round(footage.UCF101.width * LINES / footage.UCF101.height)
 QUANTISERS = range(1, 6)  # of ffmpeg's Motion-JPEG; larger ones are far below the quality of ours
 
 UCF101_FRAMES = 2_480_000
@@ -106,7 +102,7 @@ class Bench:
             raw=self.raw,
             frames=out,
             short_side=lines,
-            fps=FPS,
+            fps=footage.FPS,
             quality=QUALITY,
             limit=600,
             processes=self.processes,
@@ -121,7 +117,7 @@ class Bench:
 
         def transcode(name: str) -> None:
             source = ["ffmpeg", "-nostdin", "-v", "error", *encoding.threading, "-i", self.raw / name, "-an"]
-            scale = f"fps={FPS},scale={LINES_WIDTH}:{LINES}:flags=area"
+            scale = f"fps={footage.FPS},scale={LINES_WIDTH}:{LINES}:flags=area"
             target = ["-vf", scale, "-c:v", "mjpeg", "-pix_fmt", "yuvj420p", *encoding.options, out / name]
             subprocess.run([*source, *target], check=True)
 
@@ -166,54 +162,13 @@ def _luma(path: Path) -> Iterator[np.ndarray]:
 def make_clips(raw: Path, *, count: int, source: Path | None) -> list[str]:
     """Write `count` clips into the new folder `raw` and return their names."""
     names = [f"Clip/clip_{number:05}.avi" for number in range(count)]
-    frames = _drawn() if source is None else _filmed(common.videos(source))
+    frames = footage.frames(source, width=footage.UCF101.width, height=footage.UCF101.height)
     for number, name in enumerate(tqdm(names, desc="making clips", unit="clip", disable=None)):
         if number < DISTINCT:
-            _encode(raw / name, itertools.islice(frames, FRAMES))
+            footage.encode(raw / name, itertools.islice(frames, FRAMES), footage.UCF101)
         else:
             shutil.copy(raw / names[number % DISTINCT], raw / name)
     return names
-
-
-def _encode(path: Path, frames: Iterator[av.VideoFrame]) -> None:
-    import av
-
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with av.open(path, "w") as container:
-        stream = container.add_stream("mpeg4", rate=FPS, width=WIDTH, height=HEIGHT, pix_fmt="yuv420p")
-        stream.codec_context.qmin = stream.codec_context.qmax = SOURCE_QUANTISER
-        for number, frame in enumerate(frames):
-            frame.pts, frame.time_base = number, Fraction(1, FPS)
-            container.mux(stream.encode(frame))
-        container.mux(stream.encode())
-
-
-def _filmed(videos: list[Path]) -> Iterator[av.VideoFrame]:
-    """The frames of videos from all over the list, one video after the other, without end."""
-    import av
-
-    step = max(1, len(videos) // DISTINCT)
-    spread = [path for start in range(step) for path in videos[start::step]]
-    for path in itertools.cycle(spread):
-        with av.open(path) as container:
-            for frame in container.decode(video=0):
-                yield frame.reformat(WIDTH, HEIGHT, "yuv420p")
-
-
-def _drawn() -> Iterator[av.VideoFrame]:
-    """The frames of drawn clips, twice their size and with the noise of a sensor, without end."""
-    import av
-    import numpy as np
-
-    from src.datasets import synthetic
-
-    rng = np.random.default_rng(0)
-    for actor in itertools.count(1):
-        for label in synthetic.CLASSES:
-            for frame in synthetic.clip_frames(label, actor=actor, clip=1, seed=0):
-                large = av.VideoFrame.from_ndarray(frame).reformat(WIDTH, HEIGHT).to_ndarray()
-                noisy = (large + rng.normal(0, 4, large.shape)).clip(0, 255).astype(np.uint8)
-                yield av.VideoFrame.from_ndarray(noisy).reformat(format="yuv420p")
 
 
 def fair_encodings(bench: Bench) -> tuple[dict[str, Encoding], str]:

@@ -1,0 +1,96 @@
+"""What a user would read clips with instead: each reader gives frames of a video, scaled, as one tensor.
+
+A reader is called as `reader(path, indices, size)`, with rising frame numbers a step apart, and returns `(T, 3, *size)`
+uint8 RGB; `size` is height and width, None where the file has them. Each is written for its own fastest way on one
+thread: the size is known beforehand, and only frames that are asked for are converted and scaled.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+Size = tuple[int, int]
+Reader = Callable[[Path, Sequence[int], Size | None], Tensor]
+
+
+def torchcodec(path: Path, indices: Sequence[int], size: Size | None) -> Tensor:
+    """FFmpeg's filters scale, as its documentation advises; frame numbers are trusted, without a scan of the file."""
+    from torchcodec.decoders import VideoDecoder
+    from torchcodec.transforms import Resize
+
+    scale = [Resize(size)] if size else None
+    video = VideoDecoder(path, seek_mode="approximate", num_ffmpeg_threads=1, transforms=scale)
+    return video.get_frames_in_range(indices[0], indices[-1] + 1, indices[1] - indices[0]).data
+
+
+def decord(path: Path, indices: Sequence[int], size: Size | None) -> Tensor:
+    import decord as library
+
+    height, width = size
+    video = library.VideoReader(str(path), ctx=library.cpu(0), num_threads=1, width=width, height=height)
+    return torch.from_numpy(video.get_batch(list(indices)).asnumpy()).permute(0, 3, 1, 2)
+
+
+def pyav(path: Path, indices: Sequence[int], size: Size | None) -> Tensor:
+    """From the key frame before the first on; swscale scales and converts in one go."""
+    import av
+    from av.video.reformatter import Interpolation, VideoReformatter
+
+    height, width = size
+    scale = VideoReformatter()
+    wanted, found = set(indices), []
+    with av.open(str(path)) as container:
+        stream = container.streams.video[0]
+        stream.thread_type = "NONE"
+        tick = 1 / (stream.average_rate * stream.time_base)
+        container.seek(int(indices[0] * tick), stream=stream)
+        for frame in container.decode(stream):
+            if round(frame.pts / tick) in wanted:
+                scaled = scale.reformat(frame, width, height, "rgb24", interpolation=Interpolation.BILINEAR)
+                found.append(scaled.to_ndarray())
+                if len(found) == len(wanted):
+                    break
+    return torch.from_numpy(np.stack(found)).permute(0, 3, 1, 2)
+
+
+def opencv(path: Path, indices: Sequence[int], size: Size | None) -> Tensor:
+    """Frames in between are decoded (`grab`), but not converted (`retrieve`)."""
+    import cv2
+
+    height, width = size
+    wanted, found = set(indices), np.empty((len(indices), height, width, 3), np.uint8)
+    video = cv2.VideoCapture(str(path), cv2.CAP_FFMPEG, [cv2.CAP_PROP_N_THREADS, 1])
+    video.set(cv2.CAP_PROP_POS_FRAMES, indices[0])
+    place = 0
+    for number in range(indices[0], indices[-1] + 1):
+        video.grab()
+        if number in wanted:
+            _, frame = video.retrieve()
+            scaled = cv2.resize(frame, (width, height), interpolation=cv2.INTER_LINEAR)
+            cv2.cvtColor(scaled, cv2.COLOR_BGR2RGB, dst=found[place])
+            place += 1
+    video.release()
+    return torch.from_numpy(found).permute(0, 3, 1, 2)
+
+
+def loose_jpegs(path: Path, indices: Sequence[int], size: Size | None) -> Tensor:
+    """`path` is a folder of scaled frames, 000000.jpg and so on, which the fastest decoder of them all reads."""
+    import simplejpeg
+
+    frames = [simplejpeg.decode_jpeg((path / f"{number:06}.jpg").read_bytes(), "RGB") for number in indices]
+    return torch.from_numpy(np.stack(frames)).permute(0, 3, 1, 2)
+
+
+def ours(path: Path, indices: Sequence[int], size: Size | None) -> Tensor:
+    """A frame file, scaled already, as training reads it."""
+    from src.video import store
+
+    return torch.from_numpy(store.read(path, indices)).permute(0, 3, 1, 2)
+
+
+ON_SOURCES: dict[str, Reader] = {"torchcodec": torchcodec, "decord": decord, "PyAV": pyav, "OpenCV": opencv}
