@@ -118,7 +118,7 @@ def peak_memory(device: torch.device) -> float:
 
 def prepare(params: Any, videos: list[Video]) -> Fit:
     """The training that `python -m src.train` would start with these settings, on these videos."""
-    from src.training.clips import MIXING, training_clips, validation_views
+    from src.training.clips import in_batches, training_clips, validation_views
     from src.training.fit import Fit, Observer
 
     model, augment, settings = params.model.network(), params.augment.model_dump(), params.train.model_dump()
@@ -128,7 +128,7 @@ def prepare(params: Any, videos: list[Video]) -> Fit:
         [videos[0].label],
         classes=CLASSES,
         model=model,
-        mix={key: augment[key] for key in MIXING},
+        **in_batches(augment),
         settings=settings,
         runtime=params.runtime.model_dump(),
         state=None,

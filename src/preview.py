@@ -54,6 +54,18 @@ def _frames(clip: Tensor) -> np.ndarray:
     return clip[:, chosen].permute(1, 2, 3, 0).round().clamp(0, 255).to(torch.uint8).numpy()
 
 
+def coloured(clips: Sequence[Tensor], draws: Sequence[int], *, epoch: int, sections: dict[str, Any]) -> Tensor:
+    """Training clips as the network sees them, but with values from 0 to 255."""
+    import torch
+
+    from src.training.clips import in_batches
+    from src.training.colours import Colours
+    from src.video.transforms import MEAN, STD
+
+    colours = Colours(**in_batches(sections["augment"])["colours"], seed=sections["settings"]["seed"])
+    return (colours(torch.stack(tuple(clips)), epoch=epoch, draws=torch.tensor(draws)) * STD + MEAN) * 255
+
+
 def drawn(videos: Sequence[Video], classes: Sequence[str], *, count: int, sections: dict[str, Any]) -> list[Strip]:
     """For each video the clip that it is tested on, and `count` clips of training."""
     from src.training.clips import training_clips, validation_views
@@ -65,9 +77,9 @@ def drawn(videos: Sequence[Video], classes: Sequence[str], *, count: int, sectio
     for number, video in enumerate(tqdm(videos, desc="clips", unit="class", disable=None)):
         rows, shown = [f"tested on: {video.name}"], [views[number][0]]
         for epoch in range(count):
-            clip, label, _ = clips[epoch, number]
+            clip, label, draw = clips[epoch, number]
             rows.append("training" if label == video.label else f"training, flipped: {classes[label]}")
-            shown.append(clip)
+            shown.extend(coloured([clip], [draw], epoch=epoch, sections=sections))
         strips.append(strip(classes[video.label], shown, rows))
     return strips
 
@@ -76,10 +88,10 @@ def mixed(videos: Sequence[Video], classes: Sequence[str], *, sections: dict[str
     """Neighbours as a batch would mix them, if it does: two clips and both mixtures."""
     import torch
 
-    from src.training.clips import MIXING, training_clips
+    from src.training.clips import in_batches, training_clips
     from src.training.mixing import Mix
 
-    mixing = {key: sections["augment"][key] for key in MIXING}
+    mixing = in_batches(sections["augment"])["mix"]
     if not any(mixing.values()) or len(videos) < 2:
         return []
     settings = sections["settings"] | {"windows": 1, "balanced": False}
@@ -88,14 +100,14 @@ def mixed(videos: Sequence[Video], classes: Sequence[str], *, sections: dict[str
     strips = []
     for first in range(0, min(len(videos) - 1, 12), 2):
         pair, labels, draws = zip(*(clips[0, first + place] for place in (0, 1)), strict=True)
-        given = torch.stack(pair).float(), torch.tensor(labels)
-        found, targets = mix(*given, epoch=0, draws=torch.tensor(draws))
+        given = coloured(pair, draws, epoch=0, sections=sections)
+        found, targets = mix(given, torch.tensor(labels), epoch=0, draws=torch.tensor(draws))
         names = [classes[label] for label in labels]
         called = [
             " + ".join(f"{share:.2f} {classes[label]}" for label, share in enumerate(target.tolist()) if share > 0.005)
             for target in targets
         ]
-        strips.append(strip(" with ".join(names), [*pair, *found], [*names, *called]))
+        strips.append(strip(" with ".join(names), [*given, *found], [*names, *called]))
     return strips
 
 

@@ -39,6 +39,17 @@ def test_each_class_has_the_clip_it_is_tested_on_and_some_of_training(videos):
     assert first.mean(1).argmax() < last.mean(1).argmax()
 
 
+def test_colours_are_those_of_training(videos):
+    """Six clips of one bar, whose brightness is another one in each."""
+    change = {"crop": "corner", "randaugment": 0, "erase": 0.0, "jitter": 0.2, "grey": 1.0}
+    strips = preview.drawn(videos, ["up", "down"], count=6, sections=sections(**change))
+    rows = jpeg.decode(strips[0].picture.jpeg).astype(int)
+    tops = [rows[top : top + 72].max() for top in range(0, len(rows), 74)]
+    assert len(tops) == 7
+    assert len(set(tops[1:])) == 6
+    assert np.ptp(rows[74:], axis=2).max() < 12  # of a JPEG
+
+
 def test_a_flip_that_changes_the_label_says_so(videos):
     strips = preview.drawn(videos, ["up", "down"], count=2, sections=sections(flip=1.0))
     assert strips[0].rows == ["tested on: 0.mp4", *["training, flipped: down"] * 2]

@@ -11,9 +11,10 @@ from src.video.playback import PlayedClips, PlayedViews
 from src.video.sampling import Sampling
 from src.video.transforms import Augment
 
+COLOURS = ("jitter", "grey")
 MIXING = ("mixup", "cutmix")
 TEMPORAL = ("speed", "strides")
-"""Settings of `augment` that are not about single frames: of batches, see mixing.py, and of frame numbers."""
+"""Settings of `augment` that are not about places in a picture: of batches, see `in_batches`, and of frame numbers."""
 
 
 def training_clips(
@@ -66,7 +67,12 @@ def played_views(videos: Sequence[Video], *, model: Mapping[str, Any], seed: int
     return PlayedViews(videos, sampling=Sampling.of(model), size=model["crop"], seed=seed)
 
 
+def in_batches(augment: Mapping[str, Any]) -> dict[str, dict[str, float]]:
+    """What `augment` says of whole batches: the settings of `Colours` and of `Mix`, as `Fit` is given them."""
+    return {name: {key: augment[key] for key in keys} for name, keys in (("colours", COLOURS), ("mix", MIXING))}
+
+
 def spatial(augment: Mapping[str, Any], *, size: int, flips: bool) -> Augment:
-    """What `augment` says of pictures; without `flips` nothing is mirrored."""
-    settings = {key: value for key, value in augment.items() if key not in MIXING + TEMPORAL}
+    """What `augment` says of places in a picture; without `flips` nothing is mirrored."""
+    settings = {key: value for key, value in augment.items() if key not in COLOURS + MIXING + TEMPORAL}
     return Augment(size=size, **settings | ({} if flips else {"flip": 0.0}))

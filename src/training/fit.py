@@ -17,10 +17,11 @@ from tqdm import tqdm
 from src.model.checkpoint import build
 from src.model.slowfast import SlowFast
 from src.training import metrics
+from src.training.colours import Colours
 from src.training.distributed import ALONE, Team, broken_off
 from src.training.interrupt import held_back
 from src.training.learner import Learner, Step
-from src.training.loader import loader
+from src.training.loader import batched, loader
 from src.training.loop import Totals, train_epoch
 from src.training.mixing import Mix
 from src.training.optim import Schedule, build_optimizer, choose_device
@@ -52,8 +53,9 @@ class Fit:
     """One training. `model`, `settings` (of `train`) and `runtime` are sections of params.yaml.
 
     It learns from `clips`, which are asked for by `(epoch, draw)`, and is validated on `views`, `(V, 3, T, H, W)` each,
-    whose `labels` are known. `mix` are the settings of `Mix`; `start`, if given, writes the weights to start from into
-    a new network. `state` is where it goes on from and saves to; it and `observer` are the first process's alone.
+    whose `labels` are known. `colours` and `mix` are settings of `Colours` and `Mix`; `start`, if given, writes the
+    weights to start from into a new network. `state` is where it goes on from and saves to; it and `observer` are the
+    first process's alone.
     `title` is printed before each epoch.
     """
 
@@ -65,6 +67,7 @@ class Fit:
         *,
         classes: int,
         model: dict[str, Any],
+        colours: dict[str, float],
         mix: dict[str, float],
         settings: dict[str, Any],
         runtime: dict[str, Any],
@@ -80,7 +83,9 @@ class Fit:
         peak = settings["lr"] * (settings["batch"] / settings["lr_batch"] if settings["lr_batch"] else 1)
         shape = {field.name: settings[field.name] for field in fields(Schedule) if field.name != "lr"}
         self.schedule = Schedule(lr=peak, **shape)
-        self.learner = self._learner(model, classes, start, mix=mix)
+        seed = settings["seed"]
+        changes = {"colours": Colours(**colours, seed=seed), "mix": Mix(**mix, classes=classes, seed=seed)}
+        self.learner = self._learner(model, classes, start, **changes)
         parts = settings["accumulate"]
         self.stream = ClipStream(
             len(clips),
@@ -90,7 +95,7 @@ class Fit:
             mine=range(parts * team.rank, parts * (team.rank + 1)),
         )
         workers = {"workers": runtime["workers"], "device": self.device}
-        self.batches = loader(clips, **workers, batch_sampler=self.stream)
+        self.batches = loader(clips, **workers, batch_sampler=self.stream, collate_fn=batched)
         self.views = loader(Subset(views, team.divide(range(len(labels)))), **workers)
         self.history: list[Epoch] = []
         self.step, self.totals = 0, Totals()  # of the epoch that has begun
@@ -100,8 +105,7 @@ class Fit:
         model: dict[str, Any],
         classes: int,
         start: Callable[[SlowFast], None] | None,
-        *,
-        mix: dict[str, float],
+        **changes: Colours | Mix,
     ) -> Learner:
         settings = self.settings
         torch.manual_seed(settings["seed"])
@@ -118,7 +122,7 @@ class Fit:
             optimizer=build_optimizer(network, name=settings["optimizer"], lr=self.schedule.lr, **optimizer),
             device=self.device,
             team=self.team,
-            mix=Mix(**mix, classes=classes, seed=settings["seed"]),
+            **changes,
             frozen=frozen,
             compiled=self.runtime["compile"],
             **{key: settings[key] for key in ("precision", "label_smoothing", "clip_norm", "ema", "seed")},
@@ -222,7 +226,7 @@ class Fit:
         self._save()
         if self.settings["precise_bn"]:
             self.stream.begin(epoch, until=self.settings["precise_bn"])
-            self.learner.set_norms(_until(stop, self.batches))
+            self.learner.set_norms(_until(stop, self.batches), epoch=epoch)
         network, precision = self.learner.answering, self.settings["precision"]
         part = predict(network, _until(stop, self.views), device=self.device, precision=precision)
         tested = metrics.accuracy_and_loss(self.team.unite(part).numpy(), self.labels)

@@ -15,10 +15,10 @@ from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn, update_bn
 
 from src.command import UserError
+from src.training.colours import Colours
 from src.training.distributed import Team
 from src.training.mixing import Mix
 from src.training.optim import autocast
-from src.training.predict import to_device
 
 Part = tuple[Tensor, Tensor, Tensor]
 """A batch, or this process's part of one: clips `(B, 3, T, H, W)` uint8, labels `(B,)` and draws `(B,)`."""
@@ -52,6 +52,7 @@ class Learner:
         optimizer: torch.optim.Optimizer,
         device: torch.device,
         team: Team,
+        colours: Colours,
         mix: Mix,
         precision: str,
         label_smoothing: float,
@@ -61,7 +62,8 @@ class Learner:
         frozen: Sequence[nn.Module] = (),
         compiled: bool = False,
     ):
-        self.network, self.optimizer, self.device, self.team, self.mix = network, optimizer, device, team, mix
+        self.network, self.optimizer, self.device, self.team = network, optimizer, device, team
+        self.colours, self.mix = colours, mix
         self.precision, self.label_smoothing, self.clip_norm = precision, label_smoothing, clip_norm
         self.seed, self.frozen = seed, frozen
         still = {module for part in frozen for module in part.modules()}
@@ -94,7 +96,8 @@ class Learner:
         sums = torch.zeros(4, dtype=torch.float64, device=self.device)
         for number, (clips, labels, draws) in enumerate(parts):
             torch.manual_seed(int(np.random.SeedSequence([self.seed, epoch, step, part + number]).generate_state(1)[0]))
-            clips, labels = to_device(clips, self.device), labels.to(self.device, non_blocking=True)
+            labels = labels.to(self.device, non_blocking=True)
+            clips = self.colours(clips.to(self.device, non_blocking=True), epoch=epoch, draws=draws)
             clips, targets = self.mix(clips, labels, epoch=epoch, draws=draws)
             last = number == len(parts) - 1
             with nullcontext() if last else self.team.without_exchange(self.wrapped):
@@ -133,13 +136,14 @@ class Learner:
                 "train.precision: fp32 is the safest; oneDNN's bfloat16 is known to fail on feature maps of 2 pixels"
             )
 
-    def set_norms(self, parts: Iterable[Part]) -> None:
+    def set_norms(self, parts: Iterable[Part], *, epoch: int) -> None:
         """Statistics of the answering network's batch norms: their means over these clips, over all processes.
 
         Wu & Johnson, arXiv:2105.07576, section 3: running averages lag behind the weights, most of all averaged ones.
         """
         with autocast(self.device, precision=self.precision):
-            update_bn((to_device(clips, self.device) for clips, _, _ in parts), self.answering)
+            clips = (self.colours(clips.to(self.device), epoch=epoch, draws=draws) for clips, _, draws in parts)
+            update_bn(clips, self.answering)
         self.team.average(_statistics(self.answering.modules()))
 
     def state_dict(self) -> dict[str, Any]:

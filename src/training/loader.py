@@ -5,10 +5,12 @@ from __future__ import annotations
 import os
 import signal
 import threading
+from collections.abc import Sequence
 from typing import Any
 
 import torch
-from torch.utils.data import DataLoader, Dataset
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset, default_collate
 
 
 def loader(dataset: Dataset, *, workers: int, device: torch.device, **options: Any) -> DataLoader:
@@ -24,6 +26,15 @@ def loader(dataset: Dataset, *, workers: int, device: torch.device, **options: A
         generator=torch.Generator(),
         **(options or {"batch_size": None}),
     )
+
+
+def batched(items: Sequence[tuple[Tensor, int, int]]) -> tuple[Tensor, Tensor, Tensor]:
+    """Clips `(3, T, H, W)`, labels and draws → `(B, 3, T, H, W)`, `(B,)` and `(B,)`.
+
+    Channels stay last in memory, where clips have them: turning every clip over takes a tenth of its time.
+    """
+    clips, labels, draws = default_collate([(clip.movedim(0, -1), *rest) for clip, *rest in items])
+    return clips.movedim(-1, 1), labels, draws
 
 
 def _leave_signals_to_the_trainer(worker: int) -> None:

@@ -34,5 +34,4 @@ def predict_views(
 
 def to_device(clips: Tensor, device: torch.device) -> Tensor:
     """`(B, 3, T, H, W)` uint8 → normalised floats on `device`, channels last, which 3-D convolutions run fastest on."""
-    clips = normalise(clips.to(device, non_blocking=True))
-    return clips.to(memory_format=torch.channels_last_3d)
+    return normalise(clips.to(device, non_blocking=True).contiguous(memory_format=torch.channels_last_3d))

@@ -20,7 +20,7 @@ from torch.utils.data import Dataset
 
 from src.model.checkpoint import build
 from src.model.slowfast import SlowFast
-from src.training.clips import played_clips, played_views, training_clips, validation_views
+from src.training.clips import in_batches, played_clips, played_views, training_clips, validation_views
 from src.training.distributed import ALONE, Team
 from src.training.fit import Fit, Observer
 from src.training.state import TrainingState
@@ -61,7 +61,7 @@ def pretrain(
         labels,
         classes=classes,
         model=model,
-        mix={"mixup": 0.0, "cutmix": 0.0},
+        **in_batches(augment | {"mixup": 0.0, "cutmix": 0.0}),
         settings=settings,
         runtime=runtime,
         state=state,

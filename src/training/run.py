@@ -15,7 +15,7 @@ from torch import Tensor
 from src import paths
 from src.model.checkpoint import Checkpoint
 from src.model.weights import transfer
-from src.training.clips import MIXING, training_clips, validation_views
+from src.training.clips import in_batches, training_clips, validation_views
 from src.training.distributed import ALONE, Team
 from src.training.fit import Epoch, Fit, Observer
 from src.training.memory import memory_named
@@ -146,7 +146,7 @@ def train_network(
             validation_views(val, model=model),
             [video.label for video in val],
             classes=len(classes),
-            mix={key: augment[key] for key in MIXING},
+            **in_batches(augment),
             state=state,
             observer=Told() if recorder else Observer(),
             start=start,

@@ -104,7 +104,8 @@ def views_of(
     """
     clip = torch.from_numpy(read(np.concatenate(sampling.views(views, available)).tolist())).permute(0, 3, 1, 2)
     squares = spatial_crops(clip, size=size, crops=crops)
-    return squares.unflatten(1, (views, sampling.frames)).flatten(0, 1).transpose(1, 2).contiguous()
+    clips = squares.unflatten(1, (views, sampling.frames)).flatten(0, 1).transpose(1, 2)
+    return clips.contiguous(memory_format=torch.channels_last_3d)
 
 
 class BrokenFramesError(UserError):
@@ -134,9 +135,12 @@ def stored(video: Video, indices: Sequence[int]) -> np.ndarray:
 
 
 def augmented(augment: Augment, clip: Tensor, rng: np.random.Generator) -> tuple[Tensor, bool]:
-    """`(T, 3, H, W)` → `(3, T, size, size)`, changed in a way that `rng` decides, and whether it was flipped."""
+    """`(T, 3, H, W)` → `(3, T, size, size)`, changed in a way that `rng` decides, and whether it was flipped.
+
+    Channels lie last in memory, as the frame store has them and as the network wants them.
+    """
     with torch.random.fork_rng(devices=[]):
         # Not torch.manual_seed: it has each kind of GPU seeded as well, a thirtieth of a clip's time.
         torch.default_generator.manual_seed(int(rng.integers(2**63)))
         clip, flipped = augment(clip)
-    return clip.transpose(0, 1).contiguous(), flipped
+    return clip.contiguous(memory_format=torch.channels_last).transpose(0, 1), flipped

@@ -14,6 +14,9 @@ def encode(frame: np.ndarray, *, quality: int) -> bytes:
     )
 
 
-def decode(data: bytes) -> np.ndarray:
-    """JPEG bytes → `(H, W, 3)` uint8 RGB."""
-    return simplejpeg.decode_jpeg(data, colorspace="RGB")
+def decode(data: bytes | memoryview, *, out: np.ndarray | None = None) -> np.ndarray:
+    """JPEG bytes → `(H, W, 3)` uint8 RGB, written into `out`, if given: a `ValueError` if that has another size."""
+    frame = simplejpeg.decode_jpeg(data, colorspace="RGB", buffer=out)
+    if out is not None and frame.shape != out.shape:
+        raise ValueError(f"a picture of {frame.shape[:2]} pixels among those of {out.shape[:2]}")
+    return frame

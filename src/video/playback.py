@@ -89,4 +89,4 @@ class PlayedViews(Dataset):
         number, playback = divmod(index, len(PLAYBACKS))
         video, rng = self.videos[number], np.random.default_rng([self.seed, index])
         clip = read(video, played(playback, rng, **self.shape, available=video.frames))
-        return spatial_crops(clip, size=self.size, crops=1).transpose(1, 2).contiguous()
+        return spatial_crops(clip, size=self.size, crops=1).transpose(1, 2)

@@ -42,18 +42,27 @@ def read(path: Path, indices: Sequence[int]) -> np.ndarray:
     Each distinct frame is decoded once; the cost does not depend on where in the video they lie.
     Raises `IndexError` if the file has no such frame.
     """
-    indices = [int(index) for index in indices]
-    wanted = set(indices)
-    last = max(wanted)
-    found = {}
-    with av.open(str(path)) as container:
+    places: dict[int, list[int]] = {}  # in the clip, of each frame
+    for place, index in enumerate(indices):
+        places.setdefault(int(index), []).append(place)
+    last, clip = max(places), None
+    with av.open(str(path), format="avi") as container:
         stream = container.streams.video[0]
-        container.seek(max(0, min(wanted)), stream=stream)
+        container.seek(max(0, min(places)), stream=stream)
         for packet in container.demux(stream):
-            if packet.pts in wanted:
-                found[packet.pts] = jpeg.decode(bytes(packet))
-            if packet.pts is None or packet.pts >= last:
+            number = packet.pts
+            if number in places:
+                first, *more = places.pop(number)
+                if clip is None:
+                    frame = jpeg.decode(bytes(packet))
+                    clip = np.empty((len(indices), *frame.shape), np.uint8)
+                    clip[first] = frame
+                else:
+                    jpeg.decode(bytes(packet), out=clip[first])
+                for place in more:
+                    clip[place] = clip[first]
+            if number is None or number >= last:
                 break
-    if len(found) < len(wanted):
-        raise IndexError(f"{path} has no frame {min(wanted - set(found))}")
-    return np.stack([found[index] for index in indices])
+    if places:
+        raise IndexError(f"{path} has no frame {min(places)}")
+    return clip

@@ -1,7 +1,7 @@
 """A clip of frames → the network's square input; each random choice is made once for the whole clip.
 
-Clips are `(T, C, H, W)` uint8 tensors. torchvision's transforms draw from torch's global generator: the caller
-seeds it for each clip.
+Clips are `(T, C, H, W)` uint8 tensors, fastest with channels last. torchvision's transforms draw from torch's global
+generator: the caller seeds it for each clip. Colours are changed later, with whole batches: src/training/colours.py.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ GREY = round(255 * MEAN)
 class RandAugment(v2.RandAugment):
     """torchvision's, Cubuk et al. (arXiv:1909.13719), without what would change each frame of a clip in its own way.
 
-    AutoContrast, Equalize and Contrast look at a frame's histogram or mean; `Augment.jitter` changes contrast as well.
+    AutoContrast, Equalize and Contrast look at a frame's histogram or mean; `augment.jitter` changes contrast as well.
     """
 
     _AUGMENTATION_SPACE = {  # noqa: RUF012
@@ -34,7 +34,7 @@ class RandAugment(v2.RandAugment):
 
 
 class Augment:
-    """Random crop, flip, colour jitter, grey, RandAugment and erasing, the same for every frame of a clip.
+    """Random crop, flip, RandAugment and erasing, the same for every frame of a clip.
 
     `crop` is `resized` (a random part of the frame, of `scale` times its area and a width to height in `aspect`,
     scaled to `size`), `random` (a random square of `size` pixels) or `corner` (one of the four corners or the centre).
@@ -51,8 +51,6 @@ class Augment:
         scale: Sequence[float],
         aspect: Sequence[float],
         flip: float,
-        jitter: float,
-        grey: float,
         randaugment: int,
         magnitude: int,
         erase: float,
@@ -60,8 +58,6 @@ class Augment:
         self.crop, self.size, self.flip = crop, size, flip
         self.resized_crop = v2.RandomResizedCrop(size, scale=scale, ratio=aspect, antialias=True)
         self.random_crop = v2.RandomCrop(size)
-        self.jitter = v2.ColorJitter(jitter, jitter, jitter) if jitter else v2.Identity()
-        self.grey = v2.RandomGrayscale(grey)
         how = {"magnitude": magnitude, "interpolation": InterpolationMode.BILINEAR, "fill": GREY}
         self.operations = RandAugment(randaugment, **how) if randaugment else v2.Identity()
         self.erase = v2.RandomErasing(erase, value=GREY) if erase else v2.Identity()
@@ -77,10 +73,7 @@ class Augment:
         flipped = bool(torch.rand(()) < self.flip)
         if flipped:
             clip = F.horizontal_flip(clip)
-        clip = self.operations(clip)
-        # As one tall picture: contrast is changed around the mean of the clip, not of each frame.
-        tall = self.grey(self.jitter(clip.transpose(0, 1).flatten(1, 2)))
-        return self.erase(tall.unflatten(1, (len(clip), -1)).transpose(0, 1)), flipped
+        return self.erase(self.operations(clip)), flipped
 
 
 def spatial_crops(clip: Tensor, *, size: int, crops: int) -> Tensor:
@@ -95,5 +88,8 @@ def spatial_crops(clip: Tensor, *, size: int, crops: int) -> Tensor:
 
 
 def normalise(clips: Tensor) -> Tensor:
-    """uint8 → float32, zero mean and unit variance over Kinetics-400; runs on the clips' device."""
-    return (clips.float() / 255 - MEAN) / STD
+    """uint8 → float32, zero mean and unit variance over Kinetics-400; runs on the clips' device.
+
+    One new tensor, laid out as the clips are: writing several of its size takes longer than all the arithmetic.
+    """
+    return clips.to(torch.float32, copy=True).div_(255).sub_(MEAN).div_(STD)

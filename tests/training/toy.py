@@ -12,7 +12,8 @@ import torch
 from torch import Tensor, nn
 
 from src.model.slowfast import SlowFast
-from src.training.clips import MIXING, training_clips, validation_views
+from src.training.clips import in_batches, training_clips, validation_views
+from src.training.colours import Colours
 from src.training.distributed import ALONE, Team
 from src.training.fit import Fit, Observer
 from src.training.learner import Learner, Step
@@ -108,7 +109,7 @@ def fit(
         [video.label for video in videos[:3]],
         classes=2,
         model=model,
-        mix={key: augment[key] for key in MIXING},
+        **in_batches(augment),
         settings=settings,
         runtime=RUNTIME | (runtime or {}),
         state=TrainingState(state) if state else None,
@@ -164,6 +165,7 @@ def learner(
         optimizer=changes.pop("optimizer", None) or torch.optim.SGD(network.parameters(), lr=9.0),
         device=torch.device("cpu"),
         team=ALONE,
+        colours=Colours(jitter=0.0, grey=0.0, seed=0),
         mix=Mix(**{"mixup": 0.0, "cutmix": 0.0} | (augment or {}), classes=classes, seed=0),
         **settings | changes,
     )
