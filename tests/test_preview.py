@@ -41,10 +41,10 @@ def test_each_class_has_the_clip_it_is_tested_on_and_some_of_training(videos):
 
 def test_colours_are_those_of_training(videos):
     """Six clips of one bar, whose brightness is another one in each."""
-    change = {"crop": "corner", "randaugment": 0, "erase": 0.0, "jitter": 0.2, "grey": 1.0}
+    change = {"crop": "corner", "randaugment": 0, "erase": 0.0, "jitter": 0.1, "grey": 1.0}
     strips = preview.drawn(videos, ["up", "down"], count=6, sections=sections(**change))
     rows = jpeg.decode(strips[0].picture.jpeg).astype(int)
-    tops = [rows[top : top + 72].max() for top in range(0, len(rows), 74)]
+    tops = [np.percentile(rows[top : top + 72], 98) for top in range(0, len(rows), 74)]
     assert len(tops) == 7
     assert len(set(tops[1:])) == 6
     assert np.ptp(rows[74:], axis=2).max() < 12  # of a JPEG

@@ -31,7 +31,7 @@ class Colours:
         clips = clips.contiguous(memory_format=torch.channels_last_3d)
         if not self.jitter and not self.grey:
             return normalise(clips)
-        factors = torch.tensor([self._factors(epoch, draw) for draw in draws.tolist()]).to(clips.device)
+        factors = clips.new_tensor([self._factors(epoch, draw) for draw in draws.tolist()], dtype=torch.float32)
         brightness, contrast, saturation = factors[:, :, None, None].unbind(1)
         pixels = clips.permute(0, 2, 3, 4, 1).flatten(1, 3).float()  # (B, T·H·W, 3)
         luma = pixels @ pixels.new_tensor(LUMA)[:, None]
@@ -43,8 +43,6 @@ class Colours:
         return changed.view(len(clips), *clips.shape[2:], 3).permute(0, 4, 1, 2, 3)
 
     def _factors(self, epoch: int, draw: int) -> tuple[float, float, float]:
-        rng = np.random.default_rng(
-            [self.seed, epoch, draw, 2]
-        )  # the last number tells it from those of the clip itself
+        rng = np.random.default_rng([self.seed, epoch, draw, 2])  # the 2 tells it from the clip's own generator
         brightness, contrast, saturation = rng.uniform(max(0.0, 1 - self.jitter), 1 + self.jitter, 3)
         return brightness, contrast, 0.0 if rng.random() < self.grey else saturation
