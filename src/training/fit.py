@@ -19,6 +19,7 @@ from src.model.slowfast import SlowFast
 from src.training import metrics
 from src.training.colours import Colours
 from src.training.distributed import ALONE, Team, broken_off
+from src.training.heap import keep_freed_memory
 from src.training.interrupt import held_back
 from src.training.learner import Learner, Step
 from src.training.loader import batched, loader
@@ -80,6 +81,8 @@ class Fit:
         self.settings, self.runtime, self.state, self.observer, self.team = settings, runtime, state, observer, team
         self.labels, self.title = labels, title
         self.device = choose_device(runtime["device"])
+        if self.device.type == "cpu":
+            keep_freed_memory()
         peak = settings["lr"] * (settings["batch"] / settings["lr_batch"] if settings["lr_batch"] else 1)
         shape = {field.name: settings[field.name] for field in fields(Schedule) if field.name != "lr"}
         self.schedule = Schedule(lr=peak, **shape)
