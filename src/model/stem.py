@@ -37,7 +37,8 @@ class StemConv(nn.Conv3d):
         # Of a clip of one block oneDNN 3.12's matrix units make nonsense if the kernel sees more: zeros, but not to it.
         beside = min(kernel.shape[2] // 2, inputs.shape[2] - 1)
         kernel = kernel[:, :, kernel.shape[2] // 2 - beside : kernel.shape[2] // 2 + beside + 1]
-        out = F.conv3d(inputs, kernel, padding=(beside, 0, 0)).unflatten(1, (frames, self.out_channels))
+        bias = None if self.bias is None else self.bias.repeat(frames).to(torch.bfloat16)
+        out = F.conv3d(inputs, kernel, bias, padding=(beside, 0, 0)).unflatten(1, (frames, self.out_channels))
         return out.permute(0, 3, 1, 4, 5, 2).contiguous().flatten(1, 2).permute(0, 4, 1, 2, 3)
 
 

@@ -10,6 +10,7 @@ import torch
 from tqdm import tqdm
 
 from src.model.checkpoint import Checkpoint
+from src.model.folding import folded
 from src.training.loader import loader
 from src.training.optim import choose_device
 from src.training.predict import predict_views
@@ -45,7 +46,7 @@ def view_probabilities(
 ) -> np.ndarray:
     """The same before the mean: `(N, crops * views, classes)`, all clips of the first square first."""
     where = choose_device(device)
-    network = checkpoint.network().to(where, memory_format=torch.channels_last_3d)
+    network = folded(checkpoint.network()).to(where, memory_format=torch.channels_last_3d)
     model = checkpoint.model
     dataset = TestViews(videos, sampling=Sampling.of(model), size=model["crop"], views=views, crops=crops)
     batches = tqdm(loader(dataset, workers=workers, device=where), desc=title, unit="video", disable=None)

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from src.model.checkpoint import Checkpoint
+from src.model.folding import folded
 from src.training.calibration import Calibration
 from src.training.optim import choose_device
 from src.training.predict import predict
@@ -43,7 +44,7 @@ class Predictor:
         if calibration:
             views, crops = calibration.views, calibration.crops
         self.device, self.precision = choose_device(device), checkpoint.precision
-        self.network = checkpoint.network().to(self.device, memory_format=torch.channels_last_3d)
+        self.network = folded(checkpoint.network()).to(self.device, memory_format=torch.channels_last_3d)
         size = checkpoint.model["crop"]
         self.look = {"sampling": Sampling.of(checkpoint.model), "size": size, "views": views, "crops": crops}
 
