@@ -21,7 +21,7 @@ repro: .venv/installed ## set up, then run the pipeline: dvc repro
 	$(BIN)/dvc repro
 
 test: .venv/installed .venv/tested ## set up, then run the tests
-	$(BIN)/python -m pytest -n 2 --dist loadfile
+	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 
 lint: .venv/installed ## check format and style
 	$(BIN)/ruff format --check .

@@ -107,6 +107,12 @@ def new_checkout(path: Path) -> Checkout:
     return checkout
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """First the files whose tests run whole pipelines: begun late, one of them keeps a process busy on its own."""
+    long = {item.path for item in items if {"reproduced", "checkout"} & set(getattr(item, "fixturenames", ()))}
+    items.sort(key=lambda item: item.path not in long)
+
+
 @pytest.fixture(scope="session")
 def reproduced(tmp_path_factory: pytest.TempPathFactory) -> Checkout:
     """A checkout in which `dvc repro` has run once, and whose results are committed; tests leave it so.
