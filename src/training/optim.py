@@ -103,12 +103,12 @@ def choose_device(name: str) -> torch.device:
 def autocast(device: torch.device, *, precision: str) -> AbstractContextManager:
     """bfloat16 where the device computes in it (`auto`), always (`bf16`), float16 (`fp16`) or neither (`fp32`)."""
     if precision == "auto":
-        precision = "bf16" if _computes_in_bf16(device) else "fp32"
+        precision = "bf16" if computes_in_bf16(device) else "fp32"
     dtype = torch.float16 if precision == "fp16" else torch.bfloat16
     return torch.autocast(device.type, dtype=dtype, enabled=precision != "fp32")
 
 
-def _computes_in_bf16(device: torch.device) -> bool:
+def computes_in_bf16(device: torch.device) -> bool:
     if device.type == "cuda":
         return torch.cuda.get_device_capability(device) >= (8, 0)
     # Without these instructions bfloat16 is emulated and slower than float32.
