@@ -78,6 +78,15 @@ def needs(*modules: str) -> None:
         )
 
 
+def one_thread(worker: int = 0) -> None:
+    """All libraries of this process on one thread: for a measurement, or for a loader's worker."""
+    import cv2
+    import torch
+
+    torch.set_num_threads(1)
+    cv2.setNumThreads(1)
+
+
 def machine() -> str:
     """One line for the head of a table: what a figure on it depends on besides the code."""
     import av

@@ -213,12 +213,13 @@ def one_core() -> Iterator[None]:
     import cv2
     import torch
 
-    cores = os.sched_getaffinity(0)
+    cores, threads = os.sched_getaffinity(0), (torch.get_num_threads(), cv2.getNumThreads())
     os.sched_setaffinity(0, {min(cores)})
-    cv2.setNumThreads(1)
-    torch.set_num_threads(1)
+    common.one_thread()
     yield
     os.sched_setaffinity(0, cores)
+    torch.set_num_threads(threads[0])
+    cv2.setNumThreads(threads[1])
 
 
 def main() -> None:

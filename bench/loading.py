@@ -77,20 +77,12 @@ def plain_loader(way: Way, cores: int) -> Iterator[Tensor]:
         shuffle=True,
         num_workers=cores,
         persistent_workers=True,
-        worker_init_fn=_one_thread,
+        worker_init_fn=common.one_thread,
         generator=torch.Generator(),
     )
     while True:
         for clips, _ in loader:
             yield clips.transpose(1, 2).float().div_(255).sub_(MEAN).div_(STD)
-
-
-def _one_thread(worker: int) -> None:
-    import cv2
-    import torch
-
-    torch.set_num_threads(1)
-    cv2.setNumThreads(1)
 
 
 def our_loader(way: Way, cores: int) -> Iterator[Tensor]:

@@ -6,8 +6,8 @@
 SlowFast 8×8 R50 on random clips in memory. Ours is the pipeline's own step, from uint8 clips through normalisation to
 updated weights, and its own answering. pytorchvideo's is its model in a plain loop on clips that are normalised
 already: as it comes, in float32; with channels last; with autocast to bfloat16 too, where the device computes in it;
-and the last two compiled. The limit is what the device gives for a product of two large matrices, in the precision of the fastest.
-Needs requirements-bench.txt; --no-compile leaves out what takes minutes to compile.
+and the last two compiled. The limit is what the device gives for a product of two large matrices, in the precision of
+the fastest. Needs requirements-bench.txt; --no-compile leaves out what takes minutes to compile.
 """
 
 from __future__ import annotations
