@@ -55,9 +55,13 @@ class Clip:
         return list(range(self.start, self.start + SPAN, STRIDE))
 
     def square(self, frames: Tensor) -> Tensor:
-        """`(T, 3, H, W)` → `(3, T, CROP, CROP)`, contiguous."""
+        """`(T, 3, H, W)` → `(3, T, CROP, CROP)`, a copy that has its channels where the frames have them."""
+        import torch
+
         top, left = (round(share * (side - CROP)) for share, side in zip(self.corner, frames.shape[-2:], strict=True))
-        return frames[..., top : top + CROP, left : left + CROP].transpose(0, 1).contiguous()
+        layout = torch.channels_last if frames.stride(1) == 1 else torch.contiguous_format
+        square = frames[..., top : top + CROP, left : left + CROP]
+        return square.clone(memory_format=layout).transpose(0, 1)
 
 
 @dataclass(frozen=True)

@@ -3,8 +3,8 @@
     python -m bench.growth --plot docs/growth.png
 
 Videos of the dataset, frames of a clip, the side of a crop and clips of a batch, each by itself, the others being those
-of the small network. Each point is a process of its own, since memory is that of a process at its most. Prints the table
-of docs/benchmarks.md: how the time of a clip grows is an exponent, 1 where it is in proportion, to the area of a crop.
+of the small network. Each point is a process of its own, since memory is that of a process at its most. Prints the
+table of docs/benchmarks.md: how a clip's time grows is an exponent, 1 where it is in proportion, to the area of a crop.
 """
 
 from __future__ import annotations

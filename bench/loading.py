@@ -76,7 +76,7 @@ def plain_loader(way: Way, cores: int) -> Iterator[Tensor]:
         batch_size=BATCH,
         shuffle=True,
         num_workers=cores,
-        persistent_workers=True,
+        persistent_workers=cores > 0,
         worker_init_fn=common.one_thread,
         generator=torch.Generator(),
     )
