@@ -14,7 +14,7 @@ from bench import decoding, evaluation, footage, growth, loading, network, reade
 from src.video import store
 from tests.video import clips
 
-SMALL = footage.Format("", "avi", "mpeg4", 64, 48)
+SMALL = footage.Format("", "avi", "mpeg4", 64, 48, options={"qmin": "2", "qmax": "2"})
 
 
 @pytest.fixture
