@@ -82,7 +82,7 @@ def contact_sheets(clips: Sequence[Clip], frames: Path) -> tuple[list[Sheet], li
             looked_at += 1
             try:
                 rows[clip] = store.read(file, moments)
-            except (av.FFmpegError, IndexError, ValueError):  # no file or container, fewer frames, no JPEG
+            except (av.FFmpegError, OSError, IndexError, ValueError):  # no file or container, fewer frames, no JPEG
                 damaged.append(os.path.relpath(file))
             if len(rows) == videos:
                 break

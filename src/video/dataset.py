@@ -127,7 +127,7 @@ def stored(video: Video, indices: Sequence[int]) -> np.ndarray:
     """As `store.read` gives them, `(T, H, W, 3)` uint8. Raises `BrokenFramesError`."""
     try:
         return store.read(video.file, indices)
-    except (av.FFmpegError, IndexError, ValueError) as error:  # no file or container, fewer frames, no JPEG
+    except (av.FFmpegError, OSError, IndexError, ValueError) as error:  # no file or container, fewer frames, no JPEG
         reason = " ".join(f"{type(error).__name__}: {error}".split())
         raise BrokenFramesError(
             f"{os.path.relpath(video.file)} cannot be read: remove it and run `dvc repro extract_frames` ({reason})"

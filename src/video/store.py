@@ -5,7 +5,8 @@ The container is AVI, which every player opens and in which frame number and tim
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from bisect import bisect_left
+from collections.abc import Iterable, Iterator, Sequence
 from fractions import Fraction
 from pathlib import Path
 
@@ -13,7 +14,7 @@ import av
 import numpy as np
 
 from src import files
-from src.video import jpeg
+from src.video import avi, jpeg
 
 
 def write(path: Path, frames: Iterable[np.ndarray], *, fps: float, quality: int) -> tuple[int, int, int]:
@@ -45,24 +46,46 @@ def read(path: Path, indices: Sequence[int]) -> np.ndarray:
     places: dict[int, list[int]] = {}  # in the clip, of each frame
     for place, index in enumerate(indices):
         places.setdefault(int(index), []).append(place)
-    last, clip = max(places), None
+    clip = None
+    for number, data in packets(path, sorted(places)):
+        first, *more = places[number]
+        if clip is None:
+            frame = jpeg.decode(data)
+            clip = np.empty((len(indices), *frame.shape), np.uint8)
+            clip[first] = frame
+        else:
+            jpeg.decode(data, out=clip[first])
+        for place in more:
+            clip[place] = clip[first]
+    return clip
+
+
+def packets(path: Path, numbers: Sequence[int]) -> Iterator[tuple[int, bytes]]:
+    """The JPEGs of the frames of these rising numbers, by the file's own index; where that ends, as FFmpeg finds them.
+
+    Raises `IndexError` if the file has no such frame.
+    """
+    if numbers[0] < 0:
+        raise IndexError(f"{path} has no frame {numbers[0]}")
+    with avi.indexed(path) as frames:
+        listed = numbers[: bisect_left(numbers, len(frames))]
+        if listed:
+            yield from zip(listed, frames.read(listed), strict=True)
+    if len(listed) < len(numbers):
+        yield from demuxed(path, numbers[len(listed) :])
+
+
+def demuxed(path: Path, numbers: Sequence[int]) -> Iterator[tuple[int, bytes]]:
+    """The same by FFmpeg alone."""
+    wanted = set(numbers)
     with av.open(str(path), format="avi") as container:
         stream = container.streams.video[0]
-        container.seek(max(0, min(places)), stream=stream)
+        container.seek(numbers[0], stream=stream)
         for packet in container.demux(stream):
-            number = packet.pts
-            if number in places:
-                first, *more = places.pop(number)
-                if clip is None:
-                    frame = jpeg.decode(bytes(packet))
-                    clip = np.empty((len(indices), *frame.shape), np.uint8)
-                    clip[first] = frame
-                else:
-                    jpeg.decode(bytes(packet), out=clip[first])
-                for place in more:
-                    clip[place] = clip[first]
-            if number is None or number >= last:
+            if packet.pts in wanted:
+                wanted.remove(packet.pts)
+                yield packet.pts, bytes(packet)
+            if packet.pts is None or packet.pts >= numbers[-1]:
                 break
-    if places:
-        raise IndexError(f"{path} has no frame {min(places)}")
-    return clip
+    if wanted:
+        raise IndexError(f"{path} has no frame {min(wanted)}")

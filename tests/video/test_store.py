@@ -2,13 +2,14 @@
 
 import errno
 import os
+import struct
 from pathlib import Path
 
 import av
 import numpy as np
 import pytest
 
-from src.video import sampling, store
+from src.video import avi, sampling, store
 from tests.video import clips
 
 COUNT = 30
@@ -52,6 +53,39 @@ def test_clips_are_read_with_the_indices_of_the_sampler(path):
 def test_a_frame_that_is_not_there_is_named(path, indices, missing):
     with pytest.raises(IndexError, match=f"a.avi has no frame {missing}$"):
         store.read(path, indices)
+
+
+def test_the_index_leads_to_what_ffmpeg_finds(path):
+    numbers = [0, 1, 7, 8, 29]
+    with avi.indexed(path) as frames:
+        assert len(frames) == COUNT
+        found = list(frames.read(numbers))
+    assert list(zip(numbers, found, strict=True)) == list(store.demuxed(path, numbers))
+
+
+@pytest.mark.parametrize("listed", [0, 1, 12])
+def test_frames_that_the_index_does_not_list_are_found_without_it(path, tmp_path, listed):
+    """As in files of more than a gigabyte, whose first index ends there."""
+    content = path.read_bytes()
+    at = content.rindex(b"idx1") + 4
+    short = tmp_path / "short.avi"
+    entries = content[at + 4 : at + 4 + 16 * listed]
+    short.write_bytes(content[:at] + struct.pack("<I", len(entries)) + entries)
+    with avi.indexed(short) as frames:
+        assert len(frames) == listed
+    assert clips.numbers(store.read(short, [3, 11, 12, 0, 29])) == [3, 11, 12, 0, 29]
+    with pytest.raises(IndexError, match=r"has no frame 30$"):
+        store.read(short, [2, 30])
+
+
+def test_an_index_that_leads_elsewhere_is_an_error(path, tmp_path):
+    content = path.read_bytes()
+    at = content.rindex(b"idx1") + 8 + 16 * 3 + 8  # the place of frame 3
+    wrong = tmp_path / "wrong.avi"
+    wrong.write_bytes(content[:at] + struct.pack("<I", 40) + content[at + 4 :])
+    assert clips.numbers(store.read(wrong, [2, 4])) == [2, 4]
+    with pytest.raises(ValueError, match="no frame where the index has number 3"):
+        store.read(wrong, [2, 3])
 
 
 @pytest.mark.parametrize("fps", [1, 8, 12.5, 23.976, 25, 29.97, 30, 60])
