@@ -12,7 +12,7 @@ os.environ.update(DVC_NO_ANALYTICS="1", MLFLOW_DISABLE_TELEMETRY="true", DO_NOT_
 endef
 export SITE
 
-.PHONY: help repro test lint ui clean lock
+.PHONY: help repro test lint bench ui clean lock
 
 help: ## list these commands
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 10
@@ -26,6 +26,14 @@ test: .venv/installed .venv/tested ## set up, then run the tests
 lint: .venv/installed ## check format and style
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
+
+bench: .venv/installed .venv/benched ## set up, then measure the speed beside what one would pick instead
+	$(BIN)/python -m bench.decoding
+	$(BIN)/python -m bench.loading
+	$(BIN)/python -m bench.network
+	$(BIN)/python -m bench.evaluation
+	$(BIN)/python -m bench.startup
+	$(BIN)/python -m bench.growth
 
 ui: .venv/installed ## look at the runs, at http://127.0.0.1:5000
 	$(BIN)/mlflow ui
@@ -44,6 +52,10 @@ lock: .venv/installed ## requirements.txt → requirements.lock
 
 .venv/tested: requirements-test.txt requirements-app.txt requirements-cluster.txt requirements-export.txt .venv/installed
 	$(BIN)/pip install --quiet --disable-pip-version-check -r requirements-test.txt -c requirements.lock
+	@touch $@
+
+.venv/benched: requirements-bench.txt .venv/tested
+	$(BIN)/pip install --quiet --disable-pip-version-check -r requirements-bench.txt -c requirements.lock
 	@touch $@
 
 .venv/installed: requirements.lock

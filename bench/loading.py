@@ -166,8 +166,11 @@ def main() -> None:
     common.needs("cv2", "decord", "torchcodec")
     import torch
 
+    from src.training.heap import keep_freed_memory
+
     cores = os.cpu_count() or 1
     torch.set_num_threads(1)
+    keep_freed_memory()  # as training does, for itself and its loaders; the peers have it too
     with common.workplace(arguments.folder) as folder:
         ways = decoding.ways_to_read(folder, footage.UCF101, videos=arguments.videos, source=arguments.source)
         ours = ways[-1]
