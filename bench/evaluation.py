@@ -15,7 +15,7 @@ from __future__ import annotations
 import os
 import statistics
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -53,29 +53,40 @@ class PlainViews:
         return spatial_crops(frames, size=MODEL["crop"], crops=CROPS)[view % CROPS].transpose(0, 1)
 
 
-def plain(way: Way, checkpoint: Checkpoint, workers: int) -> np.ndarray:
-    """`(N, classes)`: the mean over all views."""
-    import torch
+def plain(way: Way, checkpoint: Checkpoint, workers: int) -> Iterable[Tensor]:
+    """All views of one video after the other, `(V, 3, T, H, W)`."""
     from torch.utils.data import DataLoader
 
-    from src.model.folding import folded
-    from src.training.predict import predict
     from src.video.sampling import Sampling
 
     views = PlainViews(way, Sampling.of(checkpoint.model))
-    batches = DataLoader(views, batch_size=VIEWS * CROPS, num_workers=workers, worker_init_fn=common.one_thread)
-    network = folded(checkpoint.network()).to(memory_format=torch.channels_last_3d)
-    return predict(network, batches, device=torch.device("cpu"), precision="auto").numpy()
+    return DataLoader(views, batch_size=VIEWS * CROPS, num_workers=workers, worker_init_fn=common.one_thread)
 
 
-def ours(way: Way, checkpoint: Checkpoint, workers: int) -> np.ndarray:
+def ours(way: Way, checkpoint: Checkpoint, workers: int) -> Iterable[Tensor]:
     """The same from frame files, as `src.evaluate` has it."""
-    from src.training.answers import probabilities
+    import torch
+
+    from src.training.loader import loader
+    from src.video.dataset import TestViews
     from src.video.manifest import Video
+    from src.video.sampling import Sampling
 
     videos = [Video(str(number), file, 0, "", LENGTH, "") for number, file in enumerate(way.files)]
-    options = {"device": "cpu", "workers": workers, "title": "ours"}
-    return probabilities(checkpoint, videos, views=VIEWS, crops=CROPS, **options)
+    look = {"size": checkpoint.model["crop"], "views": VIEWS, "crops": CROPS}
+    dataset = TestViews(videos, sampling=Sampling.of(checkpoint.model), **look)
+    return loader(dataset, workers=workers, device=torch.device("cpu"))
+
+
+def answers(views: Iterable[Tensor], checkpoint: Checkpoint) -> np.ndarray:
+    """`(N, classes)`: the mean over all views."""
+    import torch
+
+    from src.model.folding import folded
+    from src.training.predict import predict
+
+    network = folded(checkpoint.network()).to(memory_format=torch.channels_last_3d)
+    return predict(network, views, device=torch.device("cpu"), precision="auto").numpy()
 
 
 def checkpoint_of() -> Checkpoint:
@@ -92,7 +103,7 @@ def checkpoint_of() -> Checkpoint:
     return Checkpoint(weights, model, {}, "auto", names, epoch=1, run_id=None)
 
 
-def timed(works: dict[str, Callable[[], np.ndarray]], *, rounds: int) -> dict[str, float]:
+def timed(works: dict[str, Callable[[], object]], *, rounds: int) -> dict[str, float]:
     """Seconds, medians of the rounds."""
     taken: dict[str, list[float]] = {name: [] for name in works}
     for _ in tqdm(range(rounds), desc="rounds", disable=None):
@@ -122,20 +133,23 @@ def main() -> None:
                 clips = decoding.random_clips(arguments.videos)
                 alone = decoding.milliseconds({way.name: way.read for way in ways[:4]}, clips, rounds=1)
             peer = min(ways[:4], key=lambda way: alone[way.name])
-            works = {
+            readers = {
                 peer.name: lambda peer=peer: plain(peer, checkpoint, cores),
                 "ours": lambda ways=ways: ours(ways[-1], checkpoint, cores),
             }
-            taken = timed(works, rounds=arguments.rounds)
-            rows += [
-                [form.name, name, f"{each / arguments.videos:.2f}", f"{each / taken['ours']:.2f}"]
-                for name, each in taken.items()
-            ]
+            alone_too = {name: lambda read=read: list(read()) for name, read in readers.items()}
+            answered = {name: lambda read=read: answers(read(), checkpoint) for name, read in readers.items()}
+            for what, works in (("the views alone", alone_too), ("and their answers", answered)):
+                taken = timed(works, rounds=arguments.rounds)
+                rows += [
+                    [form.name, what, name, f"{each / arguments.videos:.2f}", f"{each / taken['ours']:.2f}"]
+                    for name, each in taken.items()
+                ]
     print(
         f"{common.machine()}\n{arguments.videos} videos of {LENGTH} frames at {LINES} lines, {VIEWS} × {CROPS} views "
         f"of {MODEL['frames']} frames of {MODEL['crop']}², network {MODEL['variant']}; medians of {arguments.rounds}.\n"
     )
-    print(common.table(["videos", "read by", "seconds a video", "over ours"], rows))
+    print(common.table(["videos", "", "read by", "seconds a video", "over ours"], rows))
 
 
 if __name__ == "__main__":

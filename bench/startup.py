@@ -15,6 +15,7 @@ import shutil
 import statistics
 import subprocess
 import sys
+import termios
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -23,6 +24,7 @@ from tqdm import tqdm
 
 from bench import common
 from src import paths
+from src.command import UserError
 
 SMALL = [
     *("dataset.actors=4", "dataset.clips=1", "split.test=0.25", "split.val=0.25", "extract.short_side=36"),
@@ -49,7 +51,7 @@ def copy_of_the_project(folder: Path) -> Path:
 def _run(arguments: Sequence[str], folder: Path) -> None:
     done = subprocess.run([sys.executable, *arguments], cwd=folder, capture_output=True, text=True, check=False)
     if done.returncode:
-        raise common.UserError(f"python {' '.join(arguments)} failed:\n{done.stdout}{done.stderr}")
+        raise UserError(f"python {' '.join(arguments)} failed:\n{done.stdout}{done.stderr}")
 
 
 def until_the_end(arguments: Sequence[str], folder: Path) -> float:
@@ -62,24 +64,29 @@ def until_the_first_step(folder: Path) -> float:
     """From the start of `python -m src.train` to the first clips on its progress bar, which it shows to a terminal."""
     shutil.rmtree(folder / ".state", ignore_errors=True)
     terminal, given = pty.openpty()
+    termios.tcsetwinsize(given, (24, 120))  # of a terminal without a size, a progress bar shows nothing
     began = time.perf_counter()
     training = subprocess.Popen(
         [sys.executable, "-m", "src.train"], cwd=folder, stdin=given, stdout=given, stderr=given, close_fds=True
     )
     os.close(given)
-    shown = b""
-    try:
-        while not re.search(rb"[^\d][1-9]\d*/\d+ \[", shown):
-            shown += os.read(terminal, 4096)
-        taken = time.perf_counter() - began
-        while os.read(terminal, 4096):  # until it has ended, or it would wait for someone to read
-            pass
-    except OSError:  # what a terminal says when nobody is at its other end any more
-        if training.wait():
-            raise common.UserError(f"python -m src.train failed:\n{shown.decode(errors='replace')}") from None
-    training.wait()
+    shown, taken = b"", None
+    while said := _said(terminal):
+        shown += said
+        if taken is None and re.search(rb"[^\d][1-9]\d*/\d+ \[", shown):
+            taken = time.perf_counter() - began
     os.close(terminal)
+    if training.wait() or taken is None:
+        raise UserError(f"python -m src.train failed, or took no step:\n{shown.decode(errors='replace')}")
     return taken
+
+
+def _said(terminal: int) -> bytes:
+    """What comes next; nothing once nobody is at its other end any more, which a terminal calls an error."""
+    try:
+        return os.read(terminal, 4096)
+    except OSError:
+        return b""
 
 
 def main() -> None:
