@@ -232,7 +232,7 @@ def main() -> None:
         "--source", type=Path, metavar="FOLDER", help="videos to make the clips of (default: draw them)"
     )
     parser.add_argument("--videos", type=common.at_least(1), default=8, metavar="N", help="default: %(default)s")
-    parser.add_argument("--rounds", type=common.at_least(1), default=5, metavar="N", help="default: %(default)s")
+    parser.add_argument("--rounds", type=common.at_least(1), default=3, metavar="N", help="default: %(default)s")
     arguments = parser.parse_args()
     common.needs("cv2", "decord", "torchcodec")
     clips = random_clips(arguments.videos)

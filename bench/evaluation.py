@@ -119,8 +119,8 @@ def main() -> None:
     parser.add_argument(
         "--source", type=Path, metavar="FOLDER", help="videos to make the clips of (default: draw them)"
     )
-    parser.add_argument("--videos", type=common.at_least(1), default=8, metavar="N", help="default: %(default)s")
-    parser.add_argument("--rounds", type=common.at_least(1), default=3, metavar="N", help="default: %(default)s")
+    parser.add_argument("--videos", type=common.at_least(1), default=4, metavar="N", help="default: %(default)s")
+    parser.add_argument("--rounds", type=common.at_least(1), default=2, metavar="N", help="default: %(default)s")
     arguments = parser.parse_args()
     common.needs("cv2", "decord", "torchcodec")
     cores = os.cpu_count() or 1

@@ -26,7 +26,7 @@ AXES = {
     "side": (112, 160, 224, 256),
     "batch": (2, 8, 32, 64),
 }
-USUAL = {"videos": 100, "frames": 16, "side": 64, "batch": 16}
+USUAL = {"videos": 100, "frames": 16, "side": 64, "batch": 8}
 STEPS = 2
 
 
@@ -71,7 +71,7 @@ def measured(axis: str, size: int, folder: Path) -> Point:
     )
     folder.mkdir()
     videos = training.make_videos(folder, height=lines, fps=12.5, quality=90, count=shape["videos"])
-    found = training.measure(training.prepare(chosen, videos), steps=STEPS)
+    found = training.measure(training.prepare(chosen, videos), steps=STEPS, rounds=2)
     return Point(axis, size, found["step"], found["loaders"], found["memory"])
 
 

@@ -201,7 +201,7 @@ def main() -> None:
     parser = common.parser(__doc__)
     parser.add_argument("--crop", type=common.at_least(32), default=112, metavar="PIXELS", help="default: %(default)s")
     parser.add_argument("--batch", type=common.at_least(1), default=8, metavar="CLIPS", help="default: %(default)s")
-    parser.add_argument("--rounds", type=common.at_least(1), default=3, metavar="N", help="default: %(default)s")
+    parser.add_argument("--rounds", type=common.at_least(1), default=2, metavar="N", help="default: %(default)s")
     parser.add_argument("--no-compile", action="store_true", help="nothing compiled")
     parser.add_argument("--only", choices=["training", "answering"], help="one of the two")
     arguments = parser.parse_args()

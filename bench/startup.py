@@ -91,7 +91,7 @@ def _said(terminal: int) -> bytes:
 
 def main() -> None:
     parser = common.parser(__doc__)
-    parser.add_argument("--rounds", type=common.at_least(1), default=5, metavar="N", help="default: %(default)s")
+    parser.add_argument("--rounds", type=common.at_least(1), default=3, metavar="N", help="default: %(default)s")
     arguments = parser.parse_args()
     with common.workplace(arguments.folder) as folder:
         checkout = copy_of_the_project(folder)

@@ -71,7 +71,7 @@ def per_second(work: Callable[[], int], device: torch.device) -> float:
     return clips / (time.perf_counter() - began)
 
 
-def measure(training: Fit, *, steps: int) -> dict[str, float]:
+def measure(training: Fit, *, steps: int, rounds: int = ROUNDS) -> dict[str, float]:
     """Medians over rounds, in clips a second, of the step alone, the loaders alone and both; and the peak in GB."""
     from src.training.loop import train_epoch
 
@@ -105,11 +105,11 @@ def measure(training: Fit, *, steps: int) -> dict[str, float]:
     ways = {"step": step_alone, "loaders": loaders_alone, "both": both}
     for work in ways.values():
         work()
-    rounds: dict[str, list[float]] = {name: [] for name in ways}
-    for _ in range(ROUNDS):
+    rates: dict[str, list[float]] = {name: [] for name in ways}
+    for _ in range(rounds):
         for name, work in ways.items():
-            rounds[name].append(per_second(work, training.device))
-    medians: dict[str, float] = {name: statistics.median(found) for name, found in rounds.items()}
+            rates[name].append(per_second(work, training.device))
+    medians: dict[str, float] = {name: statistics.median(found) for name, found in rates.items()}
     return medians | {"memory": peak_memory(training.device)}
 
 
