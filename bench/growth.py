@@ -109,7 +109,7 @@ def plot(points: Sequence[Point], file: Path) -> None:
         axis.set_xticks(sizes, [f"{size:,}" for size in sizes])
         axis.minorticks_off()
         axis.spines[["top", "right"]].set_visible(False)
-    axis.legend(frameon=False)
+    figure.legend(*axis.get_legend_handles_labels(), loc="outside upper center", ncols=2, frameon=False)
     figure.savefig(file, dpi=120)
 
 
