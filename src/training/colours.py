@@ -31,10 +31,13 @@ class Colours:
         clips = clips.contiguous(memory_format=torch.channels_last_3d)
         if not self.jitter and not self.grey:
             return normalise(clips)
-        factors = clips.new_tensor([self._factors(epoch, draw) for draw in draws.tolist()], dtype=torch.float32)
+        # Made here and sent, not made there: a GPU would be waited for.
+        factors = torch.tensor([self._factors(epoch, draw) for draw in draws.tolist()], dtype=torch.float32)
+        factors, shares = (each.to(clips.device, non_blocking=True) for each in (factors, torch.tensor(LUMA)))
         brightness, contrast, saturation = factors[:, :, None, None].unbind(1)
         pixels = clips.permute(0, 2, 3, 4, 1).flatten(1, 3).float()  # (B, T·H·W, 3)
-        luma = pixels @ pixels.new_tensor(LUMA)[:, None]
+        with torch.autocast(clips.device.type, enabled=False):
+            luma = pixels @ shares[:, None]
         mean = luma.mean(1, keepdim=True)
         # brightness · (contrast · (saturation · pixel + (1 - saturation) · luma) + (1 - contrast) · mean), normalised
         scale = brightness * contrast / (255 * STD)
@@ -43,6 +46,7 @@ class Colours:
         return changed.view(len(clips), *clips.shape[2:], 3).permute(0, 4, 1, 2, 3)
 
     def _factors(self, epoch: int, draw: int) -> tuple[float, float, float]:
-        rng = np.random.default_rng([self.seed, epoch, draw, 2])  # the 2 tells it from the clip's own generator
+        # What follows the draw tells it from the generators of clips and of mixtures.
+        rng = np.random.default_rng([self.seed, epoch, draw, 0, 2])
         brightness, contrast, saturation = rng.uniform(max(0.0, 1 - self.jitter), 1 + self.jitter, 3)
         return brightness, contrast, 0.0 if rng.random() < self.grey else saturation

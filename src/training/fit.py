@@ -19,7 +19,7 @@ from src.model.slowfast import SlowFast
 from src.training import metrics
 from src.training.colours import Colours
 from src.training.distributed import ALONE, Team, broken_off
-from src.training.heap import keep_freed_memory
+from src.training.heap import give_freed_memory_back, keep_freed_memory
 from src.training.interrupt import held_back
 from src.training.learner import Learner, Step
 from src.training.loader import batched, loader
@@ -83,6 +83,7 @@ class Fit:
         self.device = choose_device(runtime["device"])
         if self.device.type == "cpu":
             keep_freed_memory()
+            give_freed_memory_back()  # of a training before, in this process
         peak = settings["lr"] * (settings["batch"] / settings["lr_batch"] if settings["lr_batch"] else 1)
         shape = {field.name: settings[field.name] for field in fields(Schedule) if field.name != "lr"}
         self.schedule = Schedule(lr=peak, **shape)
@@ -93,13 +94,14 @@ class Fit:
         self.stream = ClipStream(
             len(clips),
             batch=settings["batch"],
-            seed=settings["seed"],
+            seed=seed,
             parts=parts * team.size,
             mine=range(parts * team.rank, parts * (team.rank + 1)),
         )
         workers = {"workers": runtime["workers"], "device": self.device}
         self.batches = loader(clips, **workers, batch_sampler=self.stream, collate_fn=batched)
         self.views = loader(Subset(views, team.divide(range(len(labels)))), **workers)
+        self.validated = False
         self.history: list[Epoch] = []
         self.step, self.totals = 0, Totals()  # of the epoch that has begun
 
@@ -230,6 +232,9 @@ class Fit:
         if self.settings["precise_bn"]:
             self.stream.begin(epoch, until=self.settings["precise_bn"])
             self.learner.set_norms(_until(stop, self.batches), epoch=epoch)
+        if not self.validated:  # the workers that load for it are forked now
+            give_freed_memory_back()
+        self.validated = True
         network, precision = self.learner.answering, self.settings["precision"]
         part = predict(network, _until(stop, self.views), device=self.device, precision=precision)
         tested = metrics.accuracy_and_loss(self.team.unite(part).numpy(), self.labels)

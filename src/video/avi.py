@@ -13,18 +13,24 @@ from contextlib import contextmanager
 from pathlib import Path
 
 HEAD = struct.Struct("<4sI")
+RIFF = struct.Struct("<4s4x4s")
 ENTRY = struct.Struct("<4s4xII")
 FRAME = b"00dc"
 
 
 class IndexedFrames:
-    """The frames of an open file. Its index ends where a file grows beyond a gigabyte: `len` is how many it lists."""
+    """The frames of an open file. Its index ends where a file grows beyond a gigabyte: `len` is how many it lists.
+
+    None where the file is no AVI.
+    """
 
     def __init__(self, file: int):
         self._file = file
         self._movi = self._index = self._length = 0
-        place, end = 12, os.fstat(file).st_size  # after RIFF, its length and AVI
-        while place < end and not self._index:
+        place, self._end = RIFF.size, os.fstat(file).st_size
+        if self._end < place or RIFF.unpack(self._bytes(0, place)) != (b"RIFF", b"AVI "):
+            return
+        while place < self._end and not self._index:
             letters, length = HEAD.unpack(self._bytes(place, HEAD.size))
             content = place + HEAD.size
             if letters == b"LIST" and self._bytes(content, 4) == b"movi":
@@ -48,10 +54,9 @@ class IndexedFrames:
             yield chunk[HEAD.size :]
 
     def _bytes(self, place: int, count: int) -> bytes:
-        found = os.pread(self._file, count, place)
-        if len(found) < count:
+        if place + count > self._end:
             raise ValueError("the file ends in the middle of a chunk")
-        return found
+        return os.pread(self._file, count, place)
 
 
 @contextmanager

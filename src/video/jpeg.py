@@ -14,7 +14,7 @@ def encode(frame: np.ndarray, *, quality: int) -> bytes:
     )
 
 
-def decode(data: bytes | memoryview, *, out: np.ndarray | None = None) -> np.ndarray:
+def decode(data: bytes, *, out: np.ndarray | None = None) -> np.ndarray:
     """JPEG bytes → `(H, W, 3)` uint8 RGB, written into `out`, if given: a `ValueError` if that has another size."""
     frame = simplejpeg.decode_jpeg(data, colorspace="RGB", buffer=out)
     if out is not None and frame.shape != out.shape:

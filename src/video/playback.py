@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
+import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
@@ -89,4 +90,5 @@ class PlayedViews(Dataset):
         number, playback = divmod(index, len(PLAYBACKS))
         video, rng = self.videos[number], np.random.default_rng([self.seed, index])
         clip = read(video, played(playback, rng, **self.shape, available=video.frames))
-        return spatial_crops(clip, size=self.size, crops=1).transpose(1, 2)
+        views = spatial_crops(clip, size=self.size, crops=1).transpose(1, 2)
+        return views.contiguous(memory_format=torch.channels_last_3d)

@@ -17,7 +17,7 @@ MEAN, STD = 0.45, 0.225
 """Of Kinetics-400, on the scale 0–1, the same for all three channels, as in PySlowFast."""
 
 GREY = round(255 * MEAN)
-"""What is put where a transform leaves nothing: zero, once normalised."""
+"""What is put where a transform leaves nothing: zero, once normalised, unless colours are changed before."""
 
 
 class RandAugment(v2.RandAugment):

@@ -49,6 +49,12 @@ def test_the_one_map_is_what_torchvision_does_one_after_the_other(channels_last,
         torch.testing.assert_close(one, 255 * tall.unflatten(1, clip.shape[1:3]), atol=0.01, rtol=0)
 
 
+def test_autocast_does_not_round_them():
+    exact = changed(noise(), jitter=0.4, grey=0.2)
+    with torch.autocast("cpu", torch.bfloat16):
+        assert changed(noise(), jitter=0.4, grey=0.2).equal(exact)
+
+
 def test_clips_come_channels_last():
     for settings in ({"jitter": 0.4, "grey": 0.2}, {"jitter": 0.0, "grey": 0.0}):
         found = Colours(**settings, seed=0)(noise(), epoch=0, draws=torch.arange(4))

@@ -29,6 +29,24 @@ def faults(mode: str) -> list[int]:
     return [int(line) for line in done.stdout.split()]
 
 
+RESIDENT = """
+import psutil, torch
+from src.training import heap
+heap.keep_freed_memory()
+torch.ones(100_000_000)
+kept = psutil.Process().memory_info().rss
+heap.give_freed_memory_back()
+print(kept - psutil.Process().memory_info().rss)
+"""
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="is about glibc's malloc")
+def test_memory_that_was_kept_can_be_given_back():
+    run = [sys.executable, "-c", RESIDENT]
+    done = subprocess.run(run, cwd=paths.ROOT, check=True, capture_output=True, text=True)
+    assert int(done.stdout) > 390_000_000
+
+
 @pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="is about glibc's malloc")
 def test_memory_that_was_freed_is_used_again():
     """At first some lie between what else is allocated, and more is taken; then there is enough."""

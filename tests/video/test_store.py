@@ -88,6 +88,25 @@ def test_an_index_that_leads_elsewhere_is_an_error(path, tmp_path):
         store.read(wrong, [2, 3])
 
 
+def test_a_length_beyond_the_end_is_an_error_and_takes_no_memory(path, tmp_path):
+    content = path.read_bytes()
+    at = content.rindex(b"idx1") + 8 + 16 * 3 + 12  # the length of frame 3
+    wrong = tmp_path / "wrong.avi"
+    wrong.write_bytes(content[:at] + b"\xf0\xff\xff\xff" + content[at + 4 :])
+    with pytest.raises(ValueError, match="ends in the middle"):
+        store.read(wrong, [3])
+
+
+@pytest.mark.parametrize("content", [b"", b"RIFF", bytes(10_000_000)])
+def test_what_is_no_avi_has_no_index_and_is_left_to_ffmpeg(tmp_path, content):
+    """Also the zeros that a power cut leaves: they are not walked through."""
+    (tmp_path / "a.avi").write_bytes(content)
+    with avi.indexed(tmp_path / "a.avi") as frames:
+        assert len(frames) == 0
+    with pytest.raises((av.FFmpegError, IndexError)):
+        store.read(tmp_path / "a.avi", [0])
+
+
 @pytest.mark.parametrize("fps", [1, 8, 12.5, 23.976, 25, 29.97, 30, 60])
 def test_frame_numbers_do_not_depend_on_the_rate(tmp_path, fps):
     path = tmp_path / "a.avi"
