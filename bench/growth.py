@@ -26,7 +26,7 @@ AXES = {
     "side": (112, 160, 224, 256),
     "batch": (2, 8, 32, 64),
 }
-USUAL = {"videos": 100, "frames": 16, "side": 64, "batch": 8}
+USUAL = {"videos": 100, "frames": 16, "side": 64, "batch": 16}
 STEPS = 2
 
 
