@@ -3,7 +3,7 @@
     dvc repro && python -m bench.fidelity
 
 The model of artifacts/model.pt answers every test video twice: on frames from data/frames, as evaluation does, and on
-frames decoded from data/raw and scaled alike, which no JPEG has been made of. Prints what docs/benchmarks.md says of it.
+frames decoded from data/raw and scaled alike, which no JPEG has been made of. docs/benchmarks.md has what it printed.
 """
 
 from __future__ import annotations
