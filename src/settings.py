@@ -200,7 +200,7 @@ class Augment(Section):
 
 
 class Train(Section):
-    epochs: Count = 16
+    epochs: Count = 24
     batch: Annotated[int, Field(ge=2)] = 16
     accumulate: Count = 1
     optimizer: Literal["sgd", "adamw"] = "adamw"

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from src.model.nonlocal_block import NonLocal
 from src.model.slowfast import SlowFast, published_name, slow_frames
+from src.training.optim import computes_in_bf16
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -216,7 +217,9 @@ def test_bfloat16_and_channels_last_give_nearly_the_same_logits():
     assert logits.dtype == torch.bfloat16
     assert logits.isfinite().all()
     assert (logits.float() - expected).abs().max() < 0.05 * expected.abs().max()
-    assert layouts == [True] * 14  # no layer falls back to the default layout
+    assert len(layouts) == 14
+    # No layer falls back to the default layout, but where a CPU has to imitate bfloat16.
+    assert all(layouts) or not computes_in_bf16(torch.device("cpu"))
 
 
 # One pathway alone
