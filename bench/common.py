@@ -46,6 +46,11 @@ def at_least(least: int) -> Callable[[str], int]:
     return number
 
 
+def count_option(parser: argparse.ArgumentParser, name: str, default: int) -> None:
+    """Add an option that is a whole number, from one on."""
+    parser.add_argument(name, type=at_least(1), default=default, metavar="N", help="default: %(default)s")
+
+
 @contextmanager
 def workplace(folder: Path | None) -> Iterator[Path]:
     """`folder`, or a temporary one that is removed however this ends. Raises `UserError` if `folder` is not empty."""

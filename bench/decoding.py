@@ -220,19 +220,19 @@ def one_core() -> Iterator[None]:
     cores, threads = os.sched_getaffinity(0), (torch.get_num_threads(), cv2.getNumThreads())
     os.sched_setaffinity(0, {min(cores)})
     common.one_thread()
-    yield
-    os.sched_setaffinity(0, cores)
-    torch.set_num_threads(threads[0])
-    cv2.setNumThreads(threads[1])
+    try:
+        yield
+    finally:
+        os.sched_setaffinity(0, cores)
+        torch.set_num_threads(threads[0])
+        cv2.setNumThreads(threads[1])
 
 
 def main() -> None:
     parser = common.parser(__doc__)
-    parser.add_argument(
-        "--source", type=Path, metavar="FOLDER", help="videos to make the clips of (default: draw them)"
-    )
-    parser.add_argument("--videos", type=common.at_least(1), default=8, metavar="N", help="default: %(default)s")
-    parser.add_argument("--rounds", type=common.at_least(1), default=3, metavar="N", help="default: %(default)s")
+    footage.source_option(parser)
+    common.count_option(parser, "--videos", 8)
+    common.count_option(parser, "--rounds", 3)
     arguments = parser.parse_args()
     common.needs("cv2", "decord", "torchcodec")
     clips = random_clips(arguments.videos)

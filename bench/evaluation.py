@@ -16,7 +16,6 @@ import os
 import statistics
 import time
 from collections.abc import Callable, Iterable
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tqdm import tqdm
@@ -116,11 +115,9 @@ def timed(works: dict[str, Callable[[], object]], *, rounds: int) -> dict[str, f
 
 def main() -> None:
     parser = common.parser(__doc__)
-    parser.add_argument(
-        "--source", type=Path, metavar="FOLDER", help="videos to make the clips of (default: draw them)"
-    )
-    parser.add_argument("--videos", type=common.at_least(1), default=4, metavar="N", help="default: %(default)s")
-    parser.add_argument("--rounds", type=common.at_least(1), default=2, metavar="N", help="default: %(default)s")
+    footage.source_option(parser)
+    common.count_option(parser, "--videos", 4)
+    common.count_option(parser, "--rounds", 2)
     arguments = parser.parse_args()
     common.needs("cv2", "decord", "torchcodec")
     cores = os.cpu_count() or 1

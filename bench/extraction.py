@@ -269,11 +269,9 @@ def disk_space(bench: Bench) -> str:
 
 def main() -> None:
     parser = common.parser(__doc__)
-    parser.add_argument(
-        "--source", type=Path, metavar="FOLDER", help="videos to make the clips of (default: draw them)"
-    )
-    parser.add_argument("--clips", type=common.at_least(1), default=1000, metavar="N", help="default: %(default)s")
-    parser.add_argument("--rounds", type=common.at_least(1), default=3, metavar="N", help="default: %(default)s")
+    footage.source_option(parser)
+    common.count_option(parser, "--clips", 1000)
+    common.count_option(parser, "--rounds", 3)
     parser.add_argument(
         "--processes", type=common.at_least(1), default=os.cpu_count(), metavar="N", help="default: one a core"
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import itertools
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -33,6 +34,11 @@ class Format:
 # Of MPEG-4's quantisers, 1 (best) to 31: with 4, clips re-encoded from UCF101 are as large as theirs, 2.2 kB a frame.
 UCF101 = Format("MPEG-4 in AVI, 320×240", "avi", "mpeg4", 320, 240, options={"qmin": "4", "qmax": "4"})
 H264 = Format("H.264 in MP4, 340×256", "mp4", "libx264", 340, 256, gop=250, options={"preset": "medium", "crf": "18"})
+
+
+def source_option(parser: argparse.ArgumentParser) -> None:
+    """Add `--source`, the folder that `frames` takes."""
+    parser.add_argument("--source", type=Path, metavar="FOLDER", help="make the clips of these videos (default: draw)")
 
 
 def encode(path: Path, frames: Iterable[av.VideoFrame], form: Format) -> None:

@@ -17,7 +17,6 @@ import os
 import statistics
 import time
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tqdm import tqdm
@@ -156,11 +155,9 @@ def memory(batches: Iterator[Any], clips: int, *, looks: int = 10) -> list[tuple
 
 def main() -> None:
     parser = common.parser(__doc__)
-    parser.add_argument(
-        "--source", type=Path, metavar="FOLDER", help="videos to make the clips of (default: draw them)"
-    )
-    parser.add_argument("--videos", type=common.at_least(1), default=8, metavar="N", help="default: %(default)s")
-    parser.add_argument("--rounds", type=common.at_least(1), default=3, metavar="N", help="default: %(default)s")
+    footage.source_option(parser)
+    common.count_option(parser, "--videos", 8)
+    common.count_option(parser, "--rounds", 3)
     parser.add_argument("--clips", type=common.at_least(10), metavar="N", help="memory over so many clips instead")
     arguments = parser.parse_args()
     common.needs("cv2", "decord", "torchcodec")
