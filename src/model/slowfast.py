@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 from torchvision.ops import StochasticDepth
 
+from src.model.conv import Conv3d
 from src.model.nonlocal_block import NonLocal
 from src.model.stem import StemConv
 
@@ -43,7 +44,7 @@ class ConvNorm(nn.Sequential):
         **then: nn.Module,
     ):
         padding = tuple(size // 2 for size in kernel)
-        super().__init__(named(nn.Conv3d(inputs, outputs, kernel, stride, padding, bias=False), **then))
+        super().__init__(named(Conv3d(inputs, outputs, kernel, stride, padding, bias=False), **then))
 
 
 def named(conv: nn.Conv3d, **then: nn.Module) -> OrderedDict[str, nn.Module]:

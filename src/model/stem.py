@@ -12,6 +12,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from src.model.conv import in_cpu_bfloat16, with_zeros
+
 SIZE = 7
 """Of the kernel, in pixels."""
 
@@ -24,8 +26,7 @@ class StemConv(nn.Conv3d):
         super().__init__(3, outputs, (kernel, SIZE, SIZE), (1, 2, 2), padding, bias=False)
 
     def forward(self, clip: Tensor) -> Tensor:
-        dtype = torch.get_autocast_dtype("cpu") if torch.is_autocast_enabled("cpu") else clip.dtype
-        if clip.device.type != "cpu" or dtype != torch.bfloat16:
+        if not in_cpu_bfloat16(clip):
             return super().forward(clip)
         frames = 2 if self.kernel_size[0] > 1 and clip.shape[2] % 2 == 0 else 1
         with torch.autocast("cpu", enabled=False):
@@ -34,11 +35,12 @@ class StemConv(nn.Conv3d):
     def _by_cells(self, clip: Tensor, frames: int) -> Tensor:
         """The convolution in bfloat16, in cells of `frames` × 2 × 2."""
         inputs, kernel = cells(clip, frames), cell_kernel(self.weight, frames).to(torch.bfloat16)
-        # Of a clip of one block oneDNN 3.12's matrix units make nonsense if the kernel sees more: zeros, but not to it.
+        # No further blocks on either side than there are, and their zeros before the convolution: see conv.py. Of one
+        # block beneath a kernel of three, oneDNN 3.12 makes nonsense with AMX too, and forwards.
         beside = min(kernel.shape[2] // 2, inputs.shape[2] - 1)
         kernel = kernel[:, :, kernel.shape[2] // 2 - beside : kernel.shape[2] // 2 + beside + 1]
         bias = None if self.bias is None else self.bias.repeat(frames).to(torch.bfloat16)
-        out = F.conv3d(inputs, kernel, bias, padding=(beside, 0, 0)).unflatten(1, (frames, self.out_channels))
+        out = F.conv3d(with_zeros(inputs, (beside, 0, 0)), kernel, bias).unflatten(1, (frames, self.out_channels))
         return out.permute(0, 3, 1, 4, 5, 2).contiguous().flatten(1, 2).permute(0, 4, 1, 2, 3)
 
 

@@ -133,7 +133,7 @@ class Learner:
         if not math.isfinite(done.gradient_norm) and self.scaler.get_scale() <= 1:
             raise UserError(
                 f"the gradient is {done.gradient_norm} at step {step} of this epoch though the loss is {loss:.3f}: "
-                "train.precision: fp32 is the safest; oneDNN's bfloat16 is known to fail on feature maps of 2 pixels"
+                "train.precision: fp32 is the safest"
             )
 
     def set_norms(self, parts: Iterable[Part], *, epoch: int) -> None:

@@ -138,9 +138,10 @@ def test_every_variant_is_counted_whole(settings, parts):
 
 def test_bfloat16_halves_less_than_everything():
     """Positions of maxima stay 8 bytes long, and on a CPU pooling answers in float32."""
-    full = total(rows(TINY_MODEL), "activations")
+    model = TINY_MODEL | {"frames": 16, "crop": 128}  # in smaller maps the zeros around them, of conv.py, are a lot
+    full = total(rows(model), "activations")
     with torch.autocast("cpu", torch.bfloat16):
-        assert 0.5 * full < total(rows(TINY_MODEL), "activations") < 0.8 * full
+        assert 0.5 * full < total(rows(model), "activations") < 0.8 * full
 
 
 def test_a_network_too_large_for_any_machine_is_summarised():
