@@ -248,6 +248,31 @@ def worker_of(trial: optuna.trial.FrozenTrial) -> int:
     return int(trial.user_attrs[WORKER].rpartition(":")[2])
 
 
+def in_its_midst(
+    study: optuna.Study, *, but: optuna.trial.FrozenTrial | None = None
+) -> tuple[optuna.trial.FrozenTrial, psutil.Process]:
+    """A trial that has begun and not ended, and the worker that has it, stopped. Neither is `but`'s."""
+    found = []
+
+    def look() -> bool:
+        for trial in study.get_trials(states=[optuna.trial.TrialState.RUNNING]):
+            if WORKER not in trial.user_attrs:
+                continue
+            if but and (trial.user_attrs[SLOT] == but.user_attrs[SLOT] or worker_of(trial) == worker_of(but)):
+                continue
+            worker = psutil.Process(worker_of(trial))
+            worker.suspend()
+            time.sleep(0.5)  # what it has just sent is there by then
+            if not study.get_trials()[trial.number].state.is_finished():
+                found.append((trial, worker))
+                return True
+            worker.resume()
+        return False
+
+    wait_for(look)
+    return found[0]
+
+
 def test_many_workers_on_postgresql_of_which_one_is_killed_one_sleeps_and_the_server_restarts(
     own: Checkout, postgres: Postgres
 ):
@@ -256,20 +281,12 @@ def test_many_workers_on_postgresql_of_which_one_is_killed_one_sleeps_and_the_se
         read_until(search, "trial 4: ")
         study, _ = studies(postgres.url)
 
-        def at_work(but: int | None = None) -> list[optuna.trial.FrozenTrial]:
-            found = study.get_trials(states=[optuna.trial.TrialState.RUNNING])
-            return [each for each in found if WORKER in each.user_attrs and worker_of(each) != but]
-
-        wait_for(at_work)
-        killed = at_work()[0]
-        psutil.Process(worker_of(killed)).kill()
-        wait_for(lambda: at_work(but=worker_of(killed)))
-        asleep = at_work(but=worker_of(killed))[0]
-        sleeper = psutil.Process(worker_of(asleep))
-        sleeper.suspend()
+        killed, process = in_its_midst(study)
+        process.kill()
+        asleep, sleeper = in_its_midst(study, but=killed)
         time.sleep(1)
         postgres.restart()
-        # Past its heartbeat: another worker has been given its trial, or it had ended before it fell asleep.
+        # Past its heartbeat: another worker has been given its trial.
         wait_for(lambda: study.get_trials()[asleep.number].state.is_finished())
         sleeper.resume()
         said = search.stdout.read()

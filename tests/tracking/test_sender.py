@@ -10,6 +10,7 @@ import time
 import psutil
 import pytest
 
+from src.tracking.lock import Lock
 from tests.conftest import Checkout
 from tests.test_train import read_until
 from tests.tracking.conftest import at
@@ -154,6 +155,8 @@ def test_after_a_power_cut_the_next_recording_ends_the_run(remote: Checkout):
         (sender,) = psutil.Process(first.pid).children()
         sender.kill()
         first.kill()
+    lock = Lock(remote.path / ".state/spool" / spool / "sender")
+    wait_for(lambda: lock.holder is None)  # a process takes a while to die where others have the cores
     assert [run.info.status for run in runs(remote)] == ["RUNNING"]
     remote.run(*python(LOOP, "5"))
     wait_for(lambda: [run.info.status for run in runs(remote)] == ["KILLED", "FINISHED"])
