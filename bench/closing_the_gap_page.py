@@ -8,12 +8,10 @@ from pathlib import Path
 from typing import Any
 
 from bench import common
+from bench.closing_the_gap_kept import Runs
 from bench.closing_the_gap_studies import PARTS
 from src import files, paths
 from src.series import tables
-
-Runs = list[dict[str, Any]]
-"""As `src.ablation --plan` has them, with `answers` read in, or None."""
 
 PAGE = paths.ROOT / "docs" / "closing-the-gap.md"
 FIGURE = PAGE.with_suffix(".png")
