@@ -57,21 +57,23 @@ PARTS: dict[str, tuple[str, Settings]] = {
     "ours": ("", OURS),
     "pretrain": (
         "half of the epochs, after as many of pre-training to tell videos apart",
-        {"pretrain": {"epochs": 30, "task": "instance"}, "train": {"epochs": 30}},
+        {"pretrain": {"epochs": 47, "task": "instance"}, "train": {"epochs": 47}},
     ),
     "mixing": ("mixup, alpha 0.2, or cutmix, alpha 1", {"augment": {"mixup": 0.2, "cutmix": 1.0}}),
     "colour": (
         "colours changed twice as much, and a fifth of the clips grey",
         {"augment": {"jitter": 0.4, "grey": 0.2}},
     ),
-    "half": ("half of the epochs", {"train": {"epochs": 30}}),
-    "longer": ("half as many epochs again", {"train": {"epochs": 90}}),
-    "rate": ("twice the learning rate, as in `params.yaml`", {"train": {"lr": 0.002}}),
+    "half": ("half of the epochs", {"train": {"epochs": 47}}),
+    "batch": ("16 clips a step, as in `params.yaml`", {"train": {"batch": 16}}),
     "corner-crop": ("one of four corners or the centre, as `baseline-2019` has it", {"augment": {"crop": "corner"}}),
     "own-pace": ("no change of playback speed", {"augment": {"speed": [1.0, 1.0]}}),
     "erase": ("a rectangle erased in every other clip", {"augment": {"erase": 0.5}}),
     "randaugment": ("two operations of RandAugment", {"augment": {"randaugment": 2}}),
-    "drop-path": ("stochastic depth 0.2", {"model": {"drop_path": 0.2}}),
+    "decay": (
+        "six times the weight decay, 0.3, and dropout 0.5",
+        {"train": {"weight_decay": 0.3}, "model": {"dropout": 0.5}},
+    ),
     "sgd": (
         "SGD with Nesterov's momentum, rate 0.02, weight decay 0.001, in place of AdamW",
         {"train": {"optimizer": "sgd", "lr": 0.02, "nesterov": True, "weight_decay": 0.001, "clip_norm": None}},
