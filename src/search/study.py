@@ -233,10 +233,32 @@ def begin(study: optuna.Study) -> None:
     study.set_user_attr(BEGUN, datetime.now().isoformat())
 
 
+class Halving(optuna.pruners.SuccessiveHalvingPruner):
+    """Successive halving: of the trials that come as far as a rung, the best go on. Those that failed do not compete.
+
+    One that was interrupted is carried out again, and would hold its own place against itself.
+    """
+
+    def prune(self, study: optuna.Study, trial: FrozenTrial) -> bool:
+        return super().prune(_WithoutFailed(study), trial)
+
+
+class _WithoutFailed:
+    """A study as a pruner sees it."""
+
+    def __init__(self, study: optuna.Study):
+        self._study = study
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._study, name)
+
+    def get_trials(self, *, deepcopy: bool) -> list[FrozenTrial]:
+        return [trial for trial in self._study.get_trials(deepcopy=deepcopy) if trial.state != TrialState.FAIL]
+
+
 def pruner(epochs: int) -> optuna.pruners.BasePruner:
-    """Successive halving: of the trials that come as far as a rung, the best quarter goes on."""
-    first = max(1, epochs // FIRST_RUNG)
-    return optuna.pruners.SuccessiveHalvingPruner(min_resource=first, reduction_factor=REDUCTION)
+    """Of a search whose trials train for so many `epochs`: at each rung the best quarter goes on."""
+    return Halving(min_resource=max(1, epochs // FIRST_RUNG), reduction_factor=REDUCTION)
 
 
 def sampler(name: str, seed: int) -> optuna.samplers.BaseSampler:

@@ -99,6 +99,22 @@ def test_an_interrupted_trial_is_taken_again_with_the_values_that_were_drawn(sto
     assert [trial.number for trial in slots(study, planned(2)).done] == [0, 2]
 
 
+def test_at_a_rung_the_best_quarter_goes_on_and_what_has_failed_does_not_compete(storage: Storage, study: optuna.Study):
+    study.pruner = slotted.pruner(8)  # the first rung is one epoch
+
+    def goes_on(value: float) -> bool:
+        trial = take(study, storage, planned(9), worker="a")
+        trial.report(value, step=1)
+        pruned = trial.should_prune()
+        if value == 0.9:
+            fail(trial, "CUDA out of memory")
+        else:
+            study.tell(trial, state=TrialState.PRUNED)
+        return not pruned
+
+    assert [goes_on(value) for value in (0.5, 0.9, 0.8, 0.7, 0.6, 0.75, 0.85)] == [True, True, True, *[False] * 3, True]
+
+
 def test_a_dead_workers_trial_is_taken_once_more_and_no_oftener(storage: Storage, study: optuna.Study):
     for number in range(2):
         trial = take(study, storage, planned(1), worker="a")
