@@ -1,4 +1,4 @@
-"""A 3D convolution whose gradient is right in a CPU's bfloat16 too."""
+"""3D convolutions whose gradients are right in a CPU's bfloat16 too."""
 
 from __future__ import annotations
 
@@ -10,25 +10,29 @@ from torch.nn import functional as F
 
 
 class Conv3d(nn.Conv3d):
-    """torch.nn.Conv3d: `(B, C, T, H, W)` to `(B, outputs, T', H', W')`.
-
-    Of a map that is smaller than the kernel somewhere, such as two frames beneath a kernel of three, oneDNN 3.12 makes
-    a gradient of the weights that is nonsense, often infinite, in bfloat16 on processors with AVX-512 and without
-    AMX. Of the same map with its zeros around it, it does not.
-    """
+    """torch.nn.Conv3d: `(B, C, T, H, W)` to `(B, outputs, T', H', W')`."""
 
     def forward(self, clip: Tensor) -> Tensor:
         if not in_cpu_bfloat16(clip):
             return super().forward(clip)
-        small = [size < kernel for size, kernel in zip(clip.shape[2:], self.kernel_size, strict=True)]
-        before = [size * each for size, each in zip(self.padding, small, strict=True)]
-        left = [size * (not each) for size, each in zip(self.padding, small, strict=True)]
-        return F.conv3d(with_zeros(clip, before), self.weight, self.bias, self.stride, left)
+        return conv3d(clip, self.weight, self.bias, stride=self.stride, padding=self.padding)
 
 
-def with_zeros(clip: Tensor, padding: Sequence[int]) -> Tensor:
-    """`(B, C, T, H, W)` with so many zeros before and after each of T, H and W."""
-    return F.pad(clip, [size for size in reversed(padding) for _ in range(2)]) if any(padding) else clip
+def conv3d(
+    clip: Tensor, weight: Tensor, bias: Tensor | None, *, stride: Sequence[int] = (1, 1, 1), padding: Sequence[int]
+) -> Tensor:
+    """torch.nn.functional.conv3d, for a CPU in bfloat16.
+
+    Where a map is smaller than the kernel, such as two frames beneath a kernel of three, oneDNN 3.12 makes nonsense of
+    the weights' gradient, often infinite, on processors with AVX-512 and without AMX. It does not if the zeros around
+    the map are part of it.
+    """
+    small = [size < kernel for size, kernel in zip(clip.shape[2:], weight.shape[2:], strict=True)]
+    within = [zeros if is_small else 0 for zeros, is_small in zip(padding, small, strict=True)]
+    beside = [zeros - inner for zeros, inner in zip(padding, within, strict=True)]
+    if any(within):
+        clip = F.pad(clip, [zeros for zeros in reversed(within) for _ in ("before", "after")])
+    return F.conv3d(clip, weight, bias, tuple(stride), beside)
 
 
 def in_cpu_bfloat16(clip: Tensor) -> bool:

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from src.model.conv import in_cpu_bfloat16, with_zeros
+from src.model.conv import conv3d, in_cpu_bfloat16
 
 SIZE = 7
 """Of the kernel, in pixels."""
@@ -35,12 +35,11 @@ class StemConv(nn.Conv3d):
     def _by_cells(self, clip: Tensor, frames: int) -> Tensor:
         """The convolution in bfloat16, in cells of `frames` × 2 × 2."""
         inputs, kernel = cells(clip, frames), cell_kernel(self.weight, frames).to(torch.bfloat16)
-        # No further blocks on either side than there are, and their zeros before the convolution: see conv.py. Of one
-        # block beneath a kernel of three, oneDNN 3.12 makes nonsense with AMX too, and forwards.
+        # Of a clip of one block oneDNN 3.12's matrix units make nonsense if the kernel sees more: zeros, but not to it.
         beside = min(kernel.shape[2] // 2, inputs.shape[2] - 1)
         kernel = kernel[:, :, kernel.shape[2] // 2 - beside : kernel.shape[2] // 2 + beside + 1]
         bias = None if self.bias is None else self.bias.repeat(frames).to(torch.bfloat16)
-        out = F.conv3d(with_zeros(inputs, (beside, 0, 0)), kernel, bias).unflatten(1, (frames, self.out_channels))
+        out = conv3d(inputs, kernel, bias, padding=(beside, 0, 0)).unflatten(1, (frames, self.out_channels))
         return out.permute(0, 3, 1, 4, 5, 2).contiguous().flatten(1, 2).permute(0, 4, 1, 2, 3)
 
 
