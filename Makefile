@@ -1,4 +1,4 @@
-# `make repro` and `make test` need Python 3.11 or newer and git, and set up the rest.
+# `make repro` needs Python 3.11 or newer and git, and sets up the rest; `make test` also the Debian packages of the README.
 
 PYTHON ?= python3
 BIN := .venv/bin
@@ -21,7 +21,7 @@ repro: .venv/installed ## set up, then run the pipeline: dvc repro
 	$(BIN)/dvc repro
 
 test: .venv/installed .venv/tested ## set up, then run the tests
-	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
+	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder --durations 30
 
 lint: .venv/installed ## check format and style
 	$(BIN)/ruff format --check .

@@ -1,7 +1,6 @@
 """What arms of bench/closing_the_gap.py answered, kept in the repository: bench/results/closing-the-gap/STUDY-ARM.json.
 
-Training all arms takes longer than a machine may be at hand; an arm that is kept is not trained again. What is kept
-names its commit and its machine. It counts for nothing as soon as the arm has other settings, folds, seeds or videos;
+Training all arms takes hours; an arm that is kept is not trained again. What is kept names its commit and its machine. It counts for nothing as soon as the arm has other settings, folds, seeds or videos;
 after a change of the code it is for who changed it to delete the file.
 """
 

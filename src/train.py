@@ -5,7 +5,7 @@
     torchrun --nnodes=2 --nproc-per-node=4 --rdzv-endpoint=HOST:29400 -m src.train        on each of two machines
 
 Interrupted and started again, it goes on from the step that was saved last, in the same MLflow run. The model kept is
-the one of the epoch that did best on validation; test videos are not looked at.
+the one of the epoch that did best on validation, or with train.keep: last the last one; test videos are not looked at.
 """
 
 from __future__ import annotations
