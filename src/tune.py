@@ -45,9 +45,10 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--work", choices=["search", "finals"], help=argparse.SUPPRESS)
     parser.add_argument("--parent", help=argparse.SUPPRESS)
     arguments = parser.parse_args()
-    for option in ("trials", "workers", "heartbeat"):
-        if (value := getattr(arguments, option)) is not None and value < 1:
-            parser.error(f"--{option} is {value}, and must be at least 1")
+    for option, least in (("trials", 2), ("workers", 1), ("heartbeat", 1)):
+        if (value := getattr(arguments, option)) is not None and value < least:
+            why = ": the first is params.yaml itself" if option == "trials" else ""
+            parser.error(f"--{option} is {value}, and must be at least {least}{why}")
     return arguments
 
 
@@ -63,7 +64,7 @@ def open_search(arguments: argparse.Namespace, base: Params) -> Search:
     data = Data.of_pipeline()
     parts = study.identify(base, data.train, data.val, data.classes, pareto=arguments.pareto, sampler=arguments.sampler)
     kept = storage.connect(arguments.storage, heartbeat=arguments.heartbeat, wait=arguments.work is not None)
-    pruner = study.pruner(base.train.epochs) if base.tune.prune else NopPruner()
+    pruner = study.pruner(epochs=base.train.epochs, warmup=base.train.warmup) if base.tune.prune else NopPruner()
     found = study.open_study(kept, parts, pareto=arguments.pareto, pruner=pruner)
     return Search(base, searched, data, kept, *found, sampler=arguments.sampler)
 

@@ -13,7 +13,7 @@ from pathlib import Path
 import optuna
 import torch
 
-from src import children, paths
+from src import children, parallel, paths
 from src.command import UserError
 from src.search import finals, outcome, space, study
 from src.search.progress import Progress
@@ -47,7 +47,7 @@ def conduct(search: Search, arguments: argparse.Namespace) -> None:
             with courier(recorder.spool):
                 workers.run("search", search.study, lambda: range(total), most=total)
                 if not finals.ranked(search, total):
-                    raise UserError("no trial but params.yaml itself has come to its end: see why above; more --trials")
+                    raise UserError("every trial but params.yaml itself has failed: see why above")
                 most = finals.most(search, total)
                 workers.run("finals", search.finals, lambda: finals.plan(search, total), most=most)
                 print("waiting for MLflow", file=sys.stderr)
@@ -71,7 +71,7 @@ class Workers:
 
     def __init__(self, search: Search, arguments: argparse.Namespace, *, parent: str):
         self.search, self.parent = search, parent
-        device, cores = search.base.runtime.device, os.cpu_count() or 1
+        device, cores = search.base.runtime.device, parallel.cores()
         there = range(torch.cuda.device_count() if device == "auto" else 0)
         visible = os.environ.get("CUDA_VISIBLE_DEVICES")
         self.gpus = visible.split(",")[: len(there)] if visible else [str(number) for number in there]

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from src.video.manifest import Video
 
 
-NONE = Difference(0.0, 0.0, 0.0, 1.0)
+NONE = Difference(0.0, 0.0, 0.0, 1.0, 0)
 """Of params.yaml to itself."""
 
 
@@ -131,11 +131,12 @@ class Outcome:
     def test_lines(self) -> list[str]:
         test, winner, own = self.test, self.winner, self.own
         unread = f", {test.listed - test.videos} more could not be read" if test.listed > test.videos else ""
+        asked_of = {winner.slot: (winner, test.winner), own.slot: (own, test.own)}
         lines = [
             f"on {test.videos} test videos{unread}:",
             *(
-                f"  {name(each.slot):12} {hits.mean():.1%}, gap {100 * (each.mean('train') - hits.mean()):.1f} points"
-                for each, hits in ((winner, test.winner), (own, test.own))
+                f"  {name(slot):12} {hits.mean():.1%}, gap {100 * (each.mean('train') - hits.mean()):.1f} points"
+                for slot, (each, hits) in asked_of.items()
             ),
         ]
         if winner.slot:
@@ -173,7 +174,10 @@ def verdict(difference: Difference, *, videos: str) -> str:
     """A difference in words, with its interval."""
     interval = f"{100 * difference.low:+.1f} – {100 * difference.high:+.1f}"
     said = f"{100 * difference.mean:+.1f} points ({interval}, p {difference.p:.3f}) on the same {videos} videos"
-    return said if difference.shown else f"{said}: no difference is shown"
+    if difference.shown:
+        return said
+    few = f", nor could be: they differ in {difference.turned} groups" if difference.least_p >= 0.05 else ""
+    return f"{said}: no difference is shown{few}"
 
 
 def _lines(ranking: Sequence[Finalist], better: Difference, search: Search) -> list[str]:

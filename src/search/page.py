@@ -119,9 +119,11 @@ def figures(search: Search, there: Slots, folder: Path) -> dict[str, Path]:
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     target = (lambda trial: trial.values[0]) if several else None
     how = {"target": target, "target_name": "validation accuracy" if several else "score"}
+    # Of a target, Optuna says what makes it low.
+    important = how | ({"target": lambda trial: -trial.values[0]} if several else {})
     drawn: dict[str, Any] = {
         "history": lambda: drawing.plot_optimization_history(study, **how),
-        "importance": lambda: drawing.plot_param_importances(study, **how),
+        "importance": lambda: drawing.plot_param_importances(study, **important),
         "slice": lambda: drawing.plot_slice(study, **how),
         "parallel": lambda: drawing.plot_parallel_coordinate(study, **how),
     }

@@ -25,6 +25,7 @@ class Progress:
                 self.said.add(trial.number)
                 best = "  best" if trial == _best(slots) else ""
                 self.bar.write(f"{_name(trial)}: {ending(trial)}{best}")
+                self.bar.total = max(self.bar.total, len(self.said))  # a finalist that fails is replaced
                 self.bar.update()
         self._tell(slots)
 

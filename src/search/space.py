@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -16,6 +17,13 @@ if TYPE_CHECKING:
     from src.settings import Params
 
 SECTIONS = ("model", "augment", "train")
+
+DIGITS = 3
+"""Kept of a number on a logarithmic scale; on any other, a thousandth of the range is told."""
+
+MOST_TRIED = 200
+"""Whole numbers of a range that are tried before the first trial."""
+
 Settings = dict[str, dict[str, Any]]
 
 
@@ -41,10 +49,14 @@ class Dimension:
         return draw(self.key, self.low, self.high, log=self.log)
 
     def setting(self, drawn: Any) -> Any:
-        """What was drawn as params.yaml has it; numbers are rounded to three digits, so that they can be read."""
+        """What was drawn as params.yaml has it; numbers are rounded to what a range can tell, to be read."""
         if self.choices is not None:
             return json.loads(drawn) if isinstance(drawn, str) and drawn.startswith("[") else drawn
-        return float(f"{drawn:.3g}") if isinstance(drawn, float) and drawn != self.own else drawn
+        if not isinstance(drawn, float) or drawn in (self.own, self.low, self.high):
+            return drawn
+        size = 10 * drawn if self.log else self.high - self.low
+        rounded = round(drawn, DIGITS - math.floor(math.log10(size)))
+        return min(max(rounded, self.low), self.high)
 
 
 def dimensions(settings: Params) -> list[Dimension]:
@@ -82,6 +94,8 @@ def _dimension(settings: Params, key: str, axis: dict[str, Any], *, own: Any) ->
     if log and low <= 0:
         raise UserError(f"{key}: params.yaml has {own}, which no logarithmic scale holds")
     whole = all(isinstance(end, int) for end in (low, high)) and not _takes(settings, key, low + 0.5)
+    for value in range(low, high + 1)[:MOST_TRIED] if whole else ():
+        _try(settings, key, value)
     return Dimension(key, own=own, low=low if whole else float(low), high=high if whole else float(high), log=log)
 
 

@@ -6,6 +6,8 @@ worker that died, is planned again in the same slot, with the values that were d
 
 from __future__ import annotations
 
+import math
+import re
 import warnings
 from collections import Counter
 from collections.abc import Callable, Collection, Mapping, Sequence
@@ -35,7 +37,8 @@ HEARTBEAT = "heartbeat"
 """Attribute of a study: its workers' --heartbeat. One that gives signs of life less often would count as dead."""
 
 BEGUN, REPEATS = "begun", "repeats"
-"""Attributes of a study: when the command was last started; whether what had failed before that is tried again."""
+"""Attributes of a study: how many trials there were when the command was last started; whether what had failed of them
+is tried again. Not the time: machines need not agree on that."""
 
 INTERRUPTED = "interrupted"
 DIED = "its worker died twice"
@@ -57,10 +60,10 @@ class Planned:
 
 @dataclass(frozen=True)
 class Slots:
-    """Of each slot the trial that counts: the last one. What failed before `since` is to be tried again."""
+    """Of each slot the trial that counts: the last one. Of the first `earlier`, what failed is to be tried again."""
 
     trials: Sequence[FrozenTrial]
-    since: datetime | None = None
+    earlier: int = 0
 
     @cached_property
     def last(self) -> dict[int, FrozenTrial]:
@@ -82,7 +85,7 @@ class Slots:
         return [trial for trial in self.done if trial.state == TrialState.COMPLETE]
 
     def _to_repeat(self, trial: FrozenTrial) -> bool:
-        if self.since and trial.datetime_complete < self.since:
+        if trial.number < self.earlier:
             return True
         reason = trial.user_attrs.get(REASON)
         return reason == INTERRUPTED or (reason is None and trial.user_attrs.get(DEATHS, 0) + 1 < MOST_DEATHS)
@@ -98,9 +101,9 @@ class Slots:
 
 def slots(study: optuna.Study, wanted: Collection[int]) -> Slots:
     """Those slots that are `wanted`, of all that a study has."""
-    since = datetime.fromisoformat(study.user_attrs[BEGUN]) if study.user_attrs.get(REPEATS) else None
+    earlier = study.user_attrs[BEGUN] if study.user_attrs.get(REPEATS) else 0
     there = [trial for trial in study.get_trials(deepcopy=False) if trial.user_attrs.get(SLOT) in wanted]
-    return Slots(there, since)
+    return Slots(there, earlier)
 
 
 def take(
@@ -118,6 +121,7 @@ def take(
     """
     with turn(storage, study.study_name):
         fail_the_dead(study, storage)
+        _drop_twins(study, storage, planned)
         there = slots(study, planned)
         free = [slot for slot in planned if slot not in there.last]
         if sampler and (there.again or free):
@@ -147,6 +151,18 @@ def _plan_again(study: optuna.Study, trial: FrozenTrial, planned: Mapping[int, P
     study.add_trial(optuna.create_trial(state=TrialState.WAITING, **drawn, user_attrs=attrs))
 
 
+def _drop_twins(study: optuna.Study, storage: Storage, planned: Collection[int]) -> None:
+    """Of a slot that has been planned twice, since the answer to the first request was lost, forget the second."""
+    counts: dict[int, FrozenTrial] = {}
+    for trial in slots(study, planned).trials:
+        first = counts.setdefault(trial.user_attrs[SLOT], trial)
+        if first.state == TrialState.FAIL:
+            counts[trial.user_attrs[SLOT]] = trial
+        elif first is not trial and trial.state == TrialState.WAITING:
+            storage.set_trial_user_attr(trial._trial_id, SLOT, None)
+            storage.set_trial_state_values(trial._trial_id, TrialState.FAIL)
+
+
 def fail_the_dead(study: optuna.Study, storage: Storage) -> None:
     """End the trials whose workers have given no sign of life for too long, without a reason."""
     with warnings.catch_warnings():
@@ -167,8 +183,7 @@ def over(study: optuna.Study, plan: Callable[[], Collection[int]]) -> bool:
 
 def stuck(study: optuna.Study, wanted: Collection[int]) -> str | None:
     """The reason for which the last trials since the command was started have all failed, if it is one and the same."""
-    since = datetime.fromisoformat(study.user_attrs[BEGUN])
-    last = [trial for trial in slots(study, wanted).done if trial.datetime_complete > since][-IN_A_ROW:]
+    last = [trial for trial in slots(study, wanted).done if trial.number >= study.user_attrs[BEGUN]][-IN_A_ROW:]
     kinds = Counter(kind(trial.user_attrs.get(REASON, "")) for trial in last if trial.state == TrialState.FAIL)
     if len(last) == IN_A_ROW and max(kinds.values(), default=0) == IN_A_ROW:
         return last[-1].user_attrs.get(REASON, DIED)
@@ -176,9 +191,10 @@ def stuck(study: optuna.Study, wanted: Collection[int]) -> str | None:
 
 
 def kind(reason: str) -> str:
-    """A reason without the numbers and paths that differ from trial to trial."""
-    words = [word for word in reason.split(":")[0].split() if not any(sign.isdigit() or sign == "/" for sign in word)]
-    return " ".join(words) or reason
+    """A reason without the numbers and paths that differ from trial to trial, nor what explains it, after a colon."""
+    exception, text = re.fullmatch(r"(?:trial \d+[^:]*: )?(\w*(?:Error|Exception): )?(.*)", reason, re.DOTALL).groups()
+    words = [word for word in text.split(":")[0].split() if not any(sign.isdigit() or sign == "/" for sign in word)]
+    return (exception or "") + " ".join(words) or reason
 
 
 def identify(
@@ -230,7 +246,7 @@ def open_study(
 
 def begin(study: optuna.Study) -> None:
     """Note that the command has been started."""
-    study.set_user_attr(BEGUN, datetime.now().isoformat())
+    study.set_user_attr(BEGUN, len(study.get_trials(deepcopy=False)))
 
 
 class Halving(optuna.pruners.SuccessiveHalvingPruner):
@@ -256,9 +272,10 @@ class _WithoutFailed:
         return [trial for trial in self._study.get_trials(deepcopy=deepcopy) if trial.state != TrialState.FAIL]
 
 
-def pruner(epochs: int) -> optuna.pruners.BasePruner:
-    """Of a search whose trials train for so many `epochs`: at each rung the best quarter goes on."""
-    return Halving(min_resource=max(1, epochs // FIRST_RUNG), reduction_factor=REDUCTION)
+def pruner(*, epochs: int, warmup: float) -> optuna.pruners.BasePruner:
+    """Of a search of so many `epochs` a trial: at each rung, none within the warm-up, the best quarter goes on."""
+    first = max(1, epochs // FIRST_RUNG, math.ceil(warmup) + 1)
+    return Halving(min_resource=first, reduction_factor=REDUCTION)
 
 
 def sampler(name: str, seed: int) -> optuna.samplers.BaseSampler:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import platform
 import shutil
@@ -83,6 +84,16 @@ class _Quiet:
         pass
 
 
+class _Fleeting(TrainingState):
+    """Of a training that is not gone on with, but begun anew: it writes nothing to go on from."""
+
+    def save(self, state: dict[str, Any]) -> None:
+        pass
+
+    def part(self, name: str) -> TrainingState:
+        return _Fleeting(self.folder / name)
+
+
 @dataclass
 class Worker:
     """One, by its `name`, of a search; its runs are nested in that of the spool `parent`."""
@@ -140,6 +151,8 @@ class Worker:
         except Exception as error:  # whatever a setting brings about ends its trial, not the search
             traceback.print_exc()
             _fail(trial, f"{type(error).__name__}: {error}")
+        finally:
+            gc.collect()  # networks and their loaders' processes hold one another in cycles
 
     @contextmanager
     def _recording(self, trial: optuna.Trial, settings: Params, *, name: str) -> Iterator[Recorder]:
@@ -215,7 +228,7 @@ class Worker:
                 data.train,
                 data.val,
                 classes=data.classes,
-                state=TrainingState(_empty(folder)),
+                state=_Fleeting(_empty(folder)),
                 recorder=_Quiet(recorder),
                 weights=pretrained.find(model.weights, variant=model.variant, depth=model.network()["depth"]),
                 watch=judge,
@@ -242,8 +255,10 @@ def _end(trial: optuna.Trial, recorder: Recorder, state: TrialState, value: Any 
     """Tell Optuna first: it refuses what has been given to another worker meanwhile."""
     try:
         trial.study.tell(trial, value, state=state if state == TrialState.PRUNED else None)
-    except ValueError as error:
-        raise UpdateFinishedTrialError(f"trial {trial.number} has ended already") from error
+    except (ValueError, UpdateFinishedTrialError) as error:
+        # Told already, by a request whose answer was lost, it has ended so; given to another worker, it has failed.
+        if trial.study.get_trials(deepcopy=False)[trial.number].state != state:
+            raise UpdateFinishedTrialError(f"trial {trial.number} has ended already") from error
     recorder.tags({"trial.state": state.name.lower()})
 
 

@@ -12,7 +12,8 @@ from optuna.trial import TrialState
 from src import params
 from src.search import finals
 from src.search.finals import difference
-from src.search.study import REASON, SLOT
+from src.search.outcome import verdict
+from src.search.study import REASON, SLOT, begin, stuck
 from src.search.worker import OF, SEED, Search
 from src.video.manifest import Video
 
@@ -42,8 +43,29 @@ def test_what_one_lucky_seed_brings_is_not():
 
 def test_the_same_answers_are_no_difference():
     found = difference(hits(0.5), hits(0.5), VIDEOS, **HOW)
-    assert (found.mean, found.p) == (0.0, 1.0)
+    assert (found.mean, found.p, found.turned) == (0.0, 1.0, 0)
     assert not found.shown
+
+
+def test_the_interval_of_three_seeds_holds_the_truth_as_often_as_it_says():
+    rng = np.random.default_rng(0)
+    videos = [Video(f"{n}.avi", Path(f"{n}.avi"), 0, f"group {n}", 10, str(n)) for n in range(400)]
+
+    def trained() -> np.ndarray:
+        """Three seeds of 60 %, which differ by eight points from one to the next."""
+        shares = np.clip(0.6 + 0.08 * rng.standard_normal((3, 1)), 0, 1)
+        return (rng.random((3, len(videos))) < shares).astype(int)
+
+    found = [difference(trained(), trained(), videos, bootstrap=300, seed=seed) for seed in range(200)]
+    assert 0.9 < np.mean([each.low <= 0 <= each.high for each in found]) <= 1
+
+
+def test_of_two_groups_nothing_can_be_shown_and_that_is_said():
+    two = [replace(video, group=f"group {number % 2}") for number, video in enumerate(VIDEOS)]
+    found = difference(hits(0.2, 0.2, 0.2), hits(0.9, 0.9, 0.9), two, **HOW)
+    assert found.low > 0
+    assert (found.turned, found.least_p, found.shown) == (2, 0.25, False)
+    assert verdict(found, videos="test").endswith(": no difference is shown, nor could be: they differ in 2 groups")
 
 
 SLOTS = range(5)
@@ -122,6 +144,40 @@ def test_if_all_fail_params_yaml_is_left():
     made = train(two, {0: [0.1, 0.1]} | {slot: [None] for slot in range(1, 5)})
     assert {slot for slot, _ in made} == set(SLOTS)
     assert [each.slot for each in finals.finalists(two, finals.plan(two, len(SLOTS)))] == [0]
+
+
+def test_what_fails_stays_in_the_plan_so_that_three_in_a_row_are_seen():
+    two = search(finalists=2, seeds=2)
+    begin(two.finals)
+    made = []
+    while not (reason := stuck(two.finals, plan := finals.plan(two, len(SLOTS)))):
+        done = {trial.user_attrs[SLOT] for trial in two.finals.trials}
+        number, each = next((slot, each) for slot, each in plan.items() if slot not in done)
+        made.append(each.attrs[OF])
+        attrs = each.attrs | {SLOT: number}
+        failed = {"state": TrialState.FAIL, "user_attrs": attrs | {REASON: "out of memory: 12 GB"}}
+        two.finals.add_trial(optuna.create_trial(**({"value": 0.5, "user_attrs": attrs} if made == [0] else failed)))
+    assert (reason, made) == ("out of memory: 12 GB", [0, 4, 3, 2])
+
+
+def test_one_that_came_to_all_seeds_counts_though_later_trials_look_better():
+    one = search(finalists=1, seeds=2)
+    train(one, {0: [0.1, 0.1], 4: [0.9, 0.9]})
+    one.study.add_trial(optuna.create_trial(value=0.95, user_attrs={SLOT: 5, "val": 0.95, "gap": 0.0}))
+    planned = finals.plan(one, 6)
+    assert {each.attrs[OF] for each in planned.values()} == {0, 5}
+    assert [each.slot for each in finals.finalists(one, planned)] == [4, 0]
+
+
+def test_trials_that_were_ended_early_come_behind_the_complete_ones():
+    one = search(finalists=1, seeds=2)
+    for slot, values in ((5, [0.1, 0.9]), (6, [0.3, 0.2, 0.3]), (7, [0.2, 0.8])):
+        reported = dict(enumerate(values, start=1))
+        attrs = {SLOT: slot}
+        one.study.add_trial(
+            optuna.create_trial(state=TrialState.PRUNED, intermediate_values=reported, user_attrs=attrs)
+        )
+    assert finals.ranked(one, 8) == [4, 3, 2, 1, 6, 5, 7]
 
 
 def test_test_videos_that_were_asked_of_others_are_counted():

@@ -105,6 +105,22 @@ def test_values_are_drawn_within_their_ranges_and_of_their_kind():
     assert all(rate == float(f"{rate:.3g}") for rate in rates)
 
 
+def test_near_the_end_of_a_narrow_range_values_stay_apart_and_within():
+    base = settings({"train.ema": {"low": 0.99, "high": 0.9999}}, train={"ema": 0.999})
+    (ema,) = space.dimensions(base)
+    assert [ema.setting(drawn) for drawn in (0.99961, 0.99962, 0.99, 0.9999, 0.999)] == [
+        *(0.99961, 0.99962),
+        *(0.99, 0.9999, 0.999),
+    ]
+    assert ema.setting(0.990000001) == 0.99
+
+
+def test_a_whole_number_within_a_range_that_is_refused_is_an_error_before_the_first_trial():
+    base = settings({"model.frames": {"low": 8, "high": 32}}, model={"frames": 16})
+    with pytest.raises(UserError, match=r"model\.frames 9"):
+        space.dimensions(base)
+
+
 def test_the_space_survives_params_apply(tmp_path):
     target = tmp_path / "params.yaml"
     target.write_text((params.paths.ROOT / "params.yaml").read_text())

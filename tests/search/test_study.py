@@ -99,8 +99,30 @@ def test_an_interrupted_trial_is_taken_again_with_the_values_that_were_drawn(sto
     assert [trial.number for trial in slots(study, planned(2)).done] == [0, 2]
 
 
+def test_a_slot_that_was_planned_twice_is_carried_out_once(storage: Storage, study: optuna.Study):
+    for _ in range(2):  # the answer to the first request was lost
+        study.enqueue_trial({"x": 0.5}, user_attrs={SLOT: 0})
+    trial = take(study, storage, planned(1), worker="a")
+    assert trial.number == 0
+    assert take(study, storage, planned(1), worker="b") is None
+    study.tell(trial, 1.0)
+    assert take(study, storage, planned(1), worker="b") is None
+    assert [trial.number for trial in slots(study, planned(1)).done] == [0]
+
+
+@pytest.mark.parametrize(("epochs", "warmup", "first"), [(24, 2, 3), (12, 2, 3), (80, 2, 10), (12, 1.5, 3), (8, 0, 1)])
+def test_no_rung_lies_within_the_warm_up(epochs: int, warmup: float, first: int):
+    study = optuna.create_study(direction="maximize", pruner=slotted.pruner(epochs=epochs, warmup=warmup))
+    for value in (0.9, 0.1):
+        trial, asked = study.ask(), []
+        for step in range(1, first + 1):
+            trial.report(value, step=step)
+            asked.append(trial.should_prune())
+        assert asked == [False] * (first - 1) + [value == 0.1]
+
+
 def test_at_a_rung_the_best_quarter_goes_on_and_what_has_failed_does_not_compete(storage: Storage, study: optuna.Study):
-    study.pruner = slotted.pruner(8)  # the first rung is one epoch
+    study.pruner = slotted.pruner(epochs=8, warmup=0)  # the first rung is one epoch
 
     def goes_on(value: float) -> bool:
         trial = take(study, storage, planned(9), worker="a")
@@ -211,6 +233,9 @@ def test_reasons_of_a_kind_are_told_by_what_does_not_change():
         "the loss is nan at step 9 of this epoch, with a rate of 0.2: x"
     )
     assert kind("17") == "17"
+    assert kind("trial 7: train.warmup 5 must be shorter") != kind("trial 9: model.frames must be a multiple")
+    assert kind("trial 7: train.warmup 5 must be shorter") == kind("trial 9: train.warmup 4 must be shorter")
+    assert kind("RuntimeError: shapes differ") != kind("RuntimeError: no kernel") != kind("ValueError: no kernel")
 
 
 def test_finals_that_failed_are_tried_again_by_the_next_command_and_not_by_this_one(
