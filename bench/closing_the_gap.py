@@ -5,9 +5,9 @@
 
 UCF101 and WEIZMANN are folders of videos, CLASS/VIDEO.avi: of UCF101 the six classes and the groups that the page
 names. Everything lies in WORK, in a checkout for each dataset, so that an interrupted series goes on, also in the
-middle of a training; it takes hours. The answers of an arm that is done are kept in bench/results/closing-the-gap,
-and it is not trained again. --write trains nothing: what is finished is written, and what is not says so. --study
-carries out one only, e.g. `--study parts`.
+middle of a training; it takes hours. What runs have answered is kept in bench/results/closing-the-gap, and these are
+not trained again, in whatever WORK. --write trains nothing: what is finished is written, and what is not says so.
+--study carries out one only, e.g. `--study parts`.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from bench import closing_the_gap_kept as kept
 from bench import closing_the_gap_page as page
 from bench import common
 from bench.checkouts import lay_out, run
-from bench.closing_the_gap_kept import Runs
+from bench.closing_the_gap_kept import Run
 from bench.closing_the_gap_studies import DATASETS, STUDIES, Study
 from src import command, files
 
@@ -41,24 +41,35 @@ def ablation(study: Study, checkout: Path, *options: str, arm: str | None = None
     return [*recipes, *study.folds, "--seeds", str(study.seeds), *fixed, *options]
 
 
-def planned(study: Study, checkout: Path) -> dict[str, Runs]:
-    """For each arm its runs as `src.ablation --plan` has them, with `answers` read in, or None where there are none."""
+def known(study: Study, checkout: Path) -> dict[str, list[Run]]:
+    """For each arm its runs as `src.ablation --plan` has them, with `answers` read in, from `checkout` or kept ones.
+
+    What is done in `checkout` is kept.
+    """
     listed = run(checkout, "src.ablation", *ablation(study, checkout, "--plan"), stdout=subprocess.PIPE)
-    found: dict[str, Runs] = {name: [] for name in study.arms}
+    found: dict[str, list[Run]] = {name: [] for name in study.arms}
     for each in json.loads(listed.stdout):
-        answers = each["answers"] and json.loads(Path(each["answers"]).read_text())
-        found[each["recipe"]].append(each | {"answers": answers})
+        answers = json.loads(Path(each["answers"]).read_text()) if each["done"] else None
+        found[each["recipe"]].append(each | {"file": each["answers"], "answers": answers})
+    for arm, planned in found.items():
+        found[arm] = kept.recall(study.name, arm, planned)
+        kept.keep(study.name, arm, found[arm])
     return found
 
 
 def carry_out(study: Study, checkout: Path, *, jobs: int) -> None:
-    """Train the arms that are not kept yet, one after the other, and keep them."""
-    for arm, runs in planned(study, checkout).items():
-        if kept.recall(study.name, arm, runs):
+    """Train what is neither kept nor done, one arm after the other."""
+    for arm, runs in known(study, checkout).items():
+        if all(each["answers"] for each in runs):
             continue
+        for each in runs:
+            if each["answers"] and not each["done"]:
+                files.write_text(Path(each["file"]), json.dumps(each["answers"]))
         print(f"\n== {study.name}, {arm}: {study.title}", file=sys.stderr, flush=True)
-        run(checkout, "src.ablation", *ablation(study, checkout, "--jobs", str(jobs), arm=arm))
-        kept.keep(study.name, arm, planned(study, checkout)[arm])
+        try:
+            run(checkout, "src.ablation", *ablation(study, checkout, "--jobs", str(jobs), arm=arm))
+        finally:
+            known(study, checkout)
 
 
 def main() -> None:
@@ -78,15 +89,10 @@ def main() -> None:
     chosen = [study for study in STUDIES if not arguments.study or study.name in arguments.study]
     for study in [] if arguments.write else chosen:
         carry_out(study, checkouts[study.dataset], jobs=arguments.jobs)
-    everything, known = {}, {}
-    for study in STUDIES:
-        everything[study.name] = planned(study, checkouts[study.dataset])
-        for arm, runs in everything[study.name].items():
-            if found := kept.recall(study.name, arm, runs):
-                everything[study.name][arm] = found["runs"]
-                known[f"{study.name} {arm}"] = found
+    everything = {study.name: known(study, checkouts[study.dataset]) for study in STUDIES}
+    from_where = {f"{study} {arm}": runs for study, arms in everything.items() for arm, runs in arms.items()}
     classes = {name: (checkout / "data/splits/classes.txt").read_text().split() for name, checkout in checkouts.items()}
-    page.write(everything, classes=classes, machine=kept.machines(known) if known else common.machine())
+    page.write(everything, classes=classes, machine=kept.machines(from_where))
 
 
 if __name__ == "__main__":

@@ -5,10 +5,9 @@ from __future__ import annotations
 import statistics
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from bench import common
-from bench.closing_the_gap_kept import Runs
+from bench.closing_the_gap_kept import Run
 from bench.closing_the_gap_studies import PARTS
 from src import files, paths
 from src.series import tables
@@ -22,7 +21,7 @@ TEMPLATE = Path(__file__).with_name("closing_the_gap.md")
 HOW = {"bootstrap": 10_000, "seed": 0}
 
 
-def write(everything: dict[str, dict[str, Runs]], *, classes: dict[str, list[str]], machine: str) -> None:
+def write(everything: dict[str, dict[str, list[Run]]], *, classes: dict[str, list[str]], machine: str) -> None:
     """Fill in the template's marks, and draw the claim's learning curves once there are any."""
     tables_of = {
         "machine": machine,
@@ -39,13 +38,13 @@ def write(everything: dict[str, dict[str, Runs]], *, classes: dict[str, list[str
     files.write_text(PAGE, text)
 
 
-def finished(runs: Runs) -> list[tables.Answers] | None:
+def finished(runs: list[Run]) -> list[tables.Answers] | None:
     """The answers, if there are all."""
     answers = [run["answers"] for run in runs]
     return answers if all(answers) else None
 
 
-def clips(run: dict[str, Any]) -> int:
+def clips(run: Run) -> int:
     """How many clips the network was trained on, pre-training and epochs that were cut short included."""
     train, pretrain, count = run["settings"]["train"], run["settings"]["pretrain"], run["videos"]["train"]
 
@@ -55,7 +54,7 @@ def clips(run: dict[str, Any]) -> int:
     return len(run["answers"]["history"]) * epoch(train["windows"]) + pretrain["epochs"] * epoch(pretrain["windows"])
 
 
-def headline(arms: dict[str, Runs]) -> str:
+def headline(arms: dict[str, list[Run]]) -> str:
     """A row an arm: training, test and gap with intervals, clips trained on; or how much is there."""
     rows = []
     for name, runs in arms.items():
@@ -69,7 +68,7 @@ def headline(arms: dict[str, Runs]) -> str:
     return common.table(["Net", "Training", "Test", "Gap, points", "Clips trained on, a run"], rows)
 
 
-def mean_clips(runs: Runs) -> float:
+def mean_clips(runs: list[Run]) -> float:
     return statistics.mean(map(clips, runs))
 
 
@@ -86,7 +85,7 @@ def points(gain: dict[str, float]) -> str:
     return f"{100 * gain['mean']:+.1f} points ({100 * gain['low']:+.1f} – {100 * gain['high']:+.1f})"
 
 
-def claim(arms: dict[str, Runs], classes: list[str]) -> str:
+def claim(arms: dict[str, list[Run]], classes: list[str]) -> str:
     """UCF101: both nets, and whether what was set out to be shown is."""
     text = [headline(arms)]
     ours, base = (finished(arms[name]) for name in ("ours", "baseline-2019"))
@@ -100,7 +99,7 @@ def claim(arms: dict[str, Runs], classes: list[str]) -> str:
     return "\n".join(text)
 
 
-def targets(arms: dict[str, Runs], ours: list[tables.Answers], base: list[tables.Answers]) -> list[list[str]]:
+def targets(arms: dict[str, list[Run]], ours: list[tables.Answers], base: list[tables.Answers]) -> list[list[str]]:
     """Rows: what was set out to be shown, what was found, and whether that is it."""
     gain = tables.difference(base, ours, **HOW)
     new, old = (tables.pooled(answers, **HOW) for answers in (ours, base))
@@ -132,7 +131,7 @@ def verdict(holds: bool) -> str:
     return "yes" if holds else "**no**"
 
 
-def by_fold(runs: Runs) -> dict[str, list[tables.Answers]]:
+def by_fold(runs: list[Run]) -> dict[str, list[tables.Answers]]:
     """Answers of each fold, seed by seed."""
     found: dict[str, list[tables.Answers]] = {}
     for run in runs:
@@ -147,7 +146,7 @@ def standing_still(answers: Sequence[tables.Answers]) -> tuple[float, float]:
     return statistics.mean(late), statistics.mean(before)
 
 
-def other(arms: dict[str, Runs], classes: list[str]) -> str:
+def other(arms: dict[str, list[Run]], classes: list[str]) -> str:
     """Weizmann or the embedded data: both nets, and by how much they differ."""
     text = [headline(arms)]
     ours, base = (finished(arms[arm]) for arm in ("ours", "baseline-2019"))
@@ -159,7 +158,7 @@ def other(arms: dict[str, Runs], classes: list[str]) -> str:
     return "\n".join(text)
 
 
-def beside_ours(arms: dict[str, Runs]) -> str:
+def beside_ours(arms: dict[str, list[Run]]) -> str:
     """Each arm on validation clips, and what it has more than `ours`."""
     ours, rows = finished(arms["ours"]), []
     for name, runs in arms.items():
@@ -175,7 +174,7 @@ def beside_ours(arms: dict[str, Runs]) -> str:
     return common.table(["Arm", "What is otherwise", "Training", "Validation", "Loss, nats", "More than ours"], rows)
 
 
-def draw(arms: dict[str, Runs], path: Path) -> None:
+def draw(arms: dict[str, list[Run]], path: Path) -> None:
     """Accuracy by share of the training done: mean over the runs, and the range of the middle 80 %."""
     import matplotlib
     import numpy as np

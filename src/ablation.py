@@ -135,14 +135,15 @@ def runs_of(recipe: str, arguments: argparse.Namespace, base: Params, *, classes
 
 
 def plan(run: Run) -> dict[str, Any]:
-    """What --plan says of a run; `answers` is null as long as there are none."""
+    """What --plan says of a run; `answers` is where they come to lie, once it is `done`."""
     return {
         "recipe": run.recipe,
         "fold": run.name,
         "seed": run.seed,
         "videos": {side: len(videos) for side, videos in run.fold.items()},
         "settings": run.params.in_force(exclude={"tune", "predict", "serve", "runtime"}),
-        "answers": str(run.file) if run.done else None,
+        "done": run.done,
+        "answers": str(run.file),
     }
 
 
