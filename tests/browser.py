@@ -29,7 +29,8 @@ class Browser:
         self.session = session
 
     def _call(self, method: str, path: str, **body: Any) -> Any:
-        answer = requests.request(method, f"{self.session}/{path}", json=body if method == "POST" else None, timeout=60)
+        sent = body if method == "POST" else None
+        answer = requests.request(method, f"{self.session}/{path}", json=sent, timeout=300)
         value = answer.json()["value"]
         assert answer.ok, value["message"]
         return value
@@ -47,7 +48,7 @@ class Browser:
         """What a script returns, `await` allowed, in the page."""
         return self._call("POST", "execute/sync", script=f"return (async () => {{ {script} }})()", args=[])
 
-    def until(self, script: str, *, seconds: float = 30) -> Any:
+    def until(self, script: str, *, seconds: float = 300) -> Any:
         """What the script returns as soon as that is true."""
         end = time.monotonic() + seconds
         while not (value := self.run(script)):
@@ -97,7 +98,7 @@ def chromium(profile: Path, *flags: str) -> Iterator[Browser]:
             "goog:loggingPrefs": {"performance": "ALL", "browser": "ALL"},
         }
         wanted = {"capabilities": {"alwaysMatch": {"browserName": "chrome"} | options}}
-        answer = requests.post(f"{server}/session", json=wanted, timeout=60).json()["value"]
+        answer = requests.post(f"{server}/session", json=wanted, timeout=300).json()["value"]
         assert "sessionId" in answer, answer["message"]
         yield Browser(f"{server}/session/{answer['sessionId']}")
         requests.delete(f"{server}/session/{answer['sessionId']}", timeout=60)

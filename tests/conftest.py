@@ -94,6 +94,7 @@ def new_checkout(path: Path) -> Checkout:
         "DVC_NO_ANALYTICS": "1",
         "OMP_NUM_THREADS": "1",  # networks so small only wait for each other's threads
         "MLFLOW_DISABLE_TELEMETRY": "true",
+        "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",  # of a server: half a dozen processes for what is not used
         "MLFLOW_SYSTEM_METRICS_SAMPLING_INTERVAL": "1",
         **PATIENCE,
         "GIT_CONFIG_GLOBAL": os.devnull,
@@ -111,6 +112,16 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """First the files whose tests run whole pipelines: begun late, one of them keeps a process busy on its own."""
     long = {item.path for item in items if {"reproduced", "checkout"} & set(getattr(item, "fixturenames", ()))}
     items.sort(key=lambda item: item.path not in long)
+
+
+@pytest.fixture(scope="session")
+def empty_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An mlflow.db without runs, to copy: to make one takes seconds."""
+    import mlflow
+
+    path = tmp_path_factory.mktemp("store") / "mlflow.db"
+    mlflow.MlflowClient(f"sqlite:///{path}").search_experiments()
+    return path
 
 
 @pytest.fixture(scope="session")

@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import contextlib
-import socket
 import subprocess
-import time
 from collections.abc import Iterator
 
 import pytest
-import requests
 
 from tests.browser import DESKTOP, PHONE, Browser, chromium
 from tests.conftest import Checkout
 from tests.test_pipeline import runs
+from tests.tracking.servers import free_port, healthy
+from tests.tracking.trainings import wait_for
 
 PLAYING = "return [...document.querySelectorAll('video')].every(each => each.currentTime > 0.2 && !each.paused)"
 
@@ -27,20 +25,14 @@ def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
 @pytest.fixture(scope="module")
 def server(reproduced: Checkout) -> Iterator[str]:
     """The address of `mlflow ui` over the runs of the checkout."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    port = free_port()
     command = ["mlflow", "ui", "--port", str(port), "--workers", "1"]
     process = subprocess.Popen(
         command, cwd=reproduced.path, env=reproduced.env, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
     )
     address = f"http://127.0.0.1:{port}"
     try:
-        for _ in range(300):
-            with contextlib.suppress(requests.ConnectionError):
-                requests.get(f"{address}/health", timeout=5).raise_for_status()
-                break
-            time.sleep(0.2)
+        wait_for(lambda: healthy(address))
         yield address
     finally:
         process.terminate()

@@ -22,9 +22,9 @@ def ranks(launcher: int) -> list[psutil.Process]:
 
 def test_two_processes_are_one_training(checkout: Checkout):  # noqa: F811
     """One run, one model, each line once; and it goes on with what another number of processes began."""
-    epochs = ("--set", "train.epochs=30")
+    epochs = ("--set", "train.epochs=12")
     with checkout.start(*TWO, *epochs) as job:
-        read_until(job, "epoch   2/30")
+        read_until(job, "epoch   2/12")
         job.send_signal(signal.SIGINT)
         rest = job.stdout.read()
     assert rest.count("interrupted: the same command goes on from here") == 1
@@ -34,7 +34,7 @@ def test_two_processes_are_one_training(checkout: Checkout):  # noqa: F811
     one.remove("--set")
     done = checkout.run(*one)
     assert done.stdout.count("resuming after epoch") == 1
-    assert done.stdout.count("epoch  30/30") == 1
+    assert done.stdout.count("epoch  12/12") == 1
     (run,) = runs(checkout)
     assert run.info.status == "FINISHED"
     model = torch.load(checkout.path / "artifacts/model.pt", weights_only=True)
@@ -48,12 +48,15 @@ def test_a_process_that_is_killed_ends_the_job_and_is_named(checkout: Checkout):
         victim.kill()
         began = time.monotonic()
         rest = job.stdout.read()
-    assert time.monotonic() - began < 60
+    assert time.monotonic() - began < 300  # and does not wait for it for ever
     assert job.returncode == 1
     assert f"error: rank 1 (process {victim.pid}) was ended by SIGKILL" in rest
     assert "the same command goes on from what was last saved" in rest
     assert "Traceback" not in rest
-    assert "resuming after epoch" in checkout.run(*TWO, "--set", "train.epochs=60").stdout
+    with checkout.start(*TWO, "--set", "train.epochs=60") as again:
+        read_until(again, "resuming after epoch")
+        again.send_signal(signal.SIGINT)
+        again.stdout.read()
 
 
 def test_what_all_processes_find_wrong_is_said(checkout: Checkout):  # noqa: F811

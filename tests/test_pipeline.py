@@ -108,7 +108,7 @@ def test_repro_again_runs_no_more_than_the_inventory(reproduced: Checkout):
     ],
 )
 def test_a_setting_reruns_what_reads_it(reproduced: Checkout, old: str, new: str, stages: list[str]):
-    """Of stages in a row a dry run names the first; that the rest follow is seen in the experiments below."""
+    """Of stages in a row a dry run names the first; that the rest follow is seen where two machines work together."""
     params = reproduced.path / "params.yaml"
     before = params.read_text()
     assert old in before
@@ -122,22 +122,18 @@ def test_a_setting_reruns_what_reads_it(reproduced: Checkout, old: str, new: str
 
 def test_experiments_queued_or_not_share_one_mlflow_db(reproduced: Checkout):
     known = {run.info.run_id for run in runs(reproduced)}
-    done = reproduced.run("dvc", "exp", "run", "-S", "train.lr=0.02")
-    assert ran(done.stdout) == ["download", "train", "evaluate"]
-    for rate in ("0.03", "0.04"):
-        reproduced.run("dvc", "exp", "run", "--queue", "-S", f"train.lr={rate}")
+    done = reproduced.run("dvc", "exp", "run", "-S", "evaluate.views=1")
+    assert ran(done.stdout) == ["download", "evaluate"]
+    reproduced.run("dvc", "exp", "run", "--queue", "-S", "train.lr=0.03")
     reproduced.run("dvc", "exp", "run", "--run-all")
-    new = [run for run in runs(reproduced) if run.info.run_id not in known]
-    assert sorted(run.data.params["train.lr"] for run in new) == ["0.02", "0.03", "0.04"]
-    assert {run.info.status for run in new} == {"FINISHED"}
-    assert all("test.top1" in run.data.metrics for run in new)
-
-    reproduced.run("dvc", "exp", "run", "-S", "evaluate.views=1")
-    evaluation = runs(reproduced)[-1]
+    evaluation, training = [run for run in runs(reproduced) if run.info.run_id not in known]
     assert evaluation.data.tags["evaluate.views"] == "1"
-    assert evaluation.data.tags["trained in"] in {run.info.run_id for run in new}
+    assert evaluation.data.tags["trained in"] in known
+    assert training.data.params["train.lr"] == "0.03"
+    assert training.info.status == "FINISHED"
+    assert "test.top1" in training.data.metrics
     experiments = json.loads(reproduced.run("dvc", "exp", "show", "--json").stdout)
-    assert len(experiments[1]["experiments"]) == 4
+    assert len(experiments[1]["experiments"]) == 2
     reproduced.run("git", "checkout", "-q", ".")
     reproduced.run("dvc", "checkout")
 

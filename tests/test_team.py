@@ -14,7 +14,6 @@ from pathlib import Path
 import mlflow
 import optuna
 import pytest
-import requests
 from mlflow.entities import Run
 
 from src.search.storage import connect
@@ -23,11 +22,11 @@ from tests.browser import DESKTOP, chromium
 from tests.conftest import ROOT, Checkout
 from tests.search.postgres import Postgres
 from tests.test_pipeline import ran
-from tests.tracking.servers import free_port
+from tests.tracking.servers import free_port, healthy
 from tests.tracking.trainings import wait_for
 
 TRIALS = 6
-SMALL = "--heartbeat 3 --set tune.finalists=1 --set tune.seeds=2 --set tune.prune=false"
+SMALL = "--set tune.finalists=1 --set tune.seeds=1 --set tune.prune=false"
 
 
 @dataclass(frozen=True)
@@ -96,11 +95,11 @@ def served(team: Team, reproduced: Checkout) -> Iterator[None]:
             start_new_session=True,
         )
         try:
-            wait_for(lambda: answers(team.server))
+            wait_for(lambda: healthy(team.server))
             yield
         finally:
             process.send_signal(signal.SIGTERM)
-            process.wait(60)
+            process.wait(300)
 
 
 def of(runs: list[Run], study: str) -> list[Run]:
@@ -113,13 +112,6 @@ def change_rate(machine: Checkout, rate: str) -> None:
     text, count = re.subn(r"^  lr: 0\.\d+", f"  lr: {rate}", file.read_text(), flags=re.MULTILINE)
     assert count == 1
     file.write_text(text)
-
-
-def answers(server: str) -> bool:
-    try:
-        return requests.get(f"{server}/health", timeout=5).ok
-    except requests.ConnectionError:
-        return False
 
 
 def test_two_machines_train_hand_over_and_search_together(team: Team, served: None, reproduced: Checkout):
@@ -154,7 +146,7 @@ def test_two_machines_train_hand_over_and_search_together(team: Team, served: No
     # Both search at once: the total is one.
     (search,) = team.said["Searching together"]
     together = [machine.start("bash", "-ec", search) for machine in (one, two)]
-    said = [each.communicate(timeout=600)[0] for each in together]
+    said = [each.communicate(timeout=1200)[0] for each in together]
     assert [each.returncode for each in together] == [0, 0], said
     storage = connect(f"{team.database}/optuna")
     names = sorted(optuna.get_all_study_names(storage))

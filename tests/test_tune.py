@@ -48,7 +48,7 @@ def disconnected() -> Iterator[None]:
 def own(reproduced: Checkout, tmp_path: Path) -> Checkout:
     """A copy of the reproduced checkout."""
     path = tmp_path / "project"
-    subprocess.run(["cp", "-r", reproduced.path, path], check=True)
+    subprocess.run(["cp", "-a", reproduced.path, path], check=True)
     return Checkout(path, reproduced.env)
 
 
@@ -82,7 +82,7 @@ def agree(checkout: Checkout, study: optuna.Study) -> None:
 
 
 def test_interrupted_at_trial_7_it_goes_on_to_the_total(own: Checkout):
-    command = tune("--trials", "9", "--workers", "1", *FEW)
+    command = tune("--trials", "12", "--workers", "1", *FEW)
     with own.start(*command) as first:
         read_until(first, "trial 6: ")
         first.send_signal(signal.SIGINT)
@@ -91,14 +91,14 @@ def test_interrupted_at_trial_7_it_goes_on_to_the_total(own: Checkout):
     assert "the same command goes on from here" in rest
     url = f"sqlite:///{own.path / 'optuna.db'}"
     search, _ = studies(url)
-    before, ended = search.trials, slots(search, range(9)).done
-    assert len(ended) in (7, 8)
+    before, ended = search.trials, slots(search, range(12)).done
+    assert 7 <= len(ended) < 12
 
     again = own.run(*command)
-    assert f"{search.study_name}: 9 trials, going on after " in again.stderr
+    assert f"{search.study_name}: 12 trials, going on after " in again.stderr
     search, finals = studies(url)
-    there = slots(search, range(9))
-    assert len(there.done) == 9
+    there = slots(search, range(12))
+    assert len(there.done) == 12
     assert not [trial for trial in search.trials if not trial.state.is_finished()]
     for trial in before:  # of one that was interrupted, what had been drawn by then is kept
         assert trial.params.items() <= there.last[trial.user_attrs[SLOT]].params.items()
@@ -134,7 +134,7 @@ def test_interrupted_at_trial_7_it_goes_on_to_the_total(own: Checkout):
     recipe = yaml.safe_load((own.path / "recipes/tuned.yaml").read_text())
     best = max(finals.trials, key=lambda trial: trial.value)
     assert set(own_settings["tune"]["space"]) == {f"{s}.{k}" for s, keys in recipe.items() for k in keys}
-    assert best.user_attrs["of"] in range(9)
+    assert best.user_attrs["of"] in range(12)
     assert [trial.user_attrs["of"] for trial in finals.trials].count(0) == 2
     own.run("python", "-m", "src.params", "apply", "tuned", "--params", "tuned.yaml")
 
@@ -144,10 +144,11 @@ def test_interrupted_at_trial_7_it_goes_on_to_the_total(own: Checkout):
 
 
 def test_other_settings_are_another_search_and_it_says_so(own: Checkout):
-    first = own.run(*tune("--trials", "5", "--pareto", *FEW))
+    first = own.run(*tune("--trials", "5", "--workers", "1", "--pareto", *FEW))
     assert "trial 4: validation" in first.stdout
     assert not any("score" in line for line in first.stdout.splitlines() if "again" not in line)
-    other = own.run(*tune("--trials", "2", "--pareto", *FEW, "--set", "train.weight_decay=0.01"))
+    another = ("--set", "train.weight_decay=0.01")
+    other = own.run(*tune("--trials", "2", "--workers", "1", "--pareto", *FEW, *another))
     assert "a new one" in other.stderr
     assert "other settings, 5 trials" in other.stderr
     figures = {path.stem for path in (own.path / "artifacts/tune").glob("*.png")}
@@ -198,7 +199,7 @@ def test_a_frame_file_that_breaks_ends_its_trial_and_once_mended_the_search_goes
     broken = next(file for file in frames if str(file.relative_to(own.path / "data/frames")) in train)
     whole = broken.read_bytes()
     with own.start(*command) as first:
-        read_until(first, "trial 1: ")
+        read_until(first, "trial 0: ")
         broken.unlink()  # not written over: other checkouts may share its bytes
         broken.write_bytes(whole[: len(whole) // 2])
         said = first.stdout.read()
@@ -206,11 +207,13 @@ def test_a_frame_file_that_breaks_ends_its_trial_and_once_mended_the_search_goes
     assert "3 trials in a row have failed: " in said
     assert f"{broken.relative_to(own.path)} cannot be read: remove it and run" in said
     broken.write_bytes(whole)
-    again = own.run(*command)
+    with own.start(*command) as again:
+        read_until(again, "trial 5: ")
+        again.send_signal(signal.SIGINT)
+        again.stdout.read()
     search, _ = studies(f"sqlite:///{own.path / 'optuna.db'}")
     assert len(slots(search, range(6)).done) == 6
     assert Counter(trial.state.name for trial in search.trials)["FAIL"] == 3
-    assert "best" in again.stdout
 
 
 def test_an_unknown_setting_is_an_error_before_the_first_trial(own: Checkout):
@@ -263,7 +266,7 @@ def in_its_midst(
                 continue
             worker = psutil.Process(worker_of(trial))
             worker.suspend()
-            time.sleep(0.5)  # what it has just sent is there by then
+            time.sleep(2)  # what it has just sent is there by then
             if not study.get_trials()[trial.number].state.is_finished():
                 found.append((trial, worker))
                 return True
@@ -277,7 +280,8 @@ def in_its_midst(
 def test_many_workers_on_postgresql_of_which_one_is_killed_one_sleeps_and_the_server_restarts(
     own: Checkout, postgres: Postgres
 ):
-    command = tune("--trials", "40", "--workers", "4", "--heartbeat", "3", "--storage", postgres.url, *FEW)
+    few = (*FEW, "--set", "tune.seeds=1")
+    command = tune("--trials", "40", "--workers", "4", "--heartbeat", "3", "--storage", postgres.url, *few)
     with own.start(*command) as search:
         read_until(search, "trial 4: ")
         study, _ = studies(postgres.url)

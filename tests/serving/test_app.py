@@ -59,7 +59,7 @@ def page(project: Checkout) -> Iterator[str]:
         assert said == f"the page is at http://127.0.0.1:{port}/ (Ctrl-C ends it)\n"
         yield f"http://127.0.0.1:{port}/"
         app.send_signal(signal.SIGINT)
-        assert app.wait(30) == 0
+        assert app.wait(300) == 0
         assert "Traceback" not in app.stdout.read().partition("Keyboard interruption")[2]
     finally:
         app.kill()
@@ -110,7 +110,7 @@ def test_an_hour_gets_a_timeline(fresh: Browser, tmp_path: Path):
     hour = [1000 * second for second in range(3600)]
     frames = [image for image in clips.numbered(30) for _ in range(120)]
     fresh.give("#file input[type=file]", clips.write(tmp_path / "hour.mp4", frames, times=hour))
-    fresh.until("return document.querySelector('.answer .looks')", seconds=120)
+    fresh.until("return document.querySelector('.answer .looks')")
     assert "60.0 minutes of video" in fresh.run("return document.querySelector('.answer').innerText")
     shown = fresh.run("return document.querySelector('.timeline').children.length")
     listed = fresh.run("return [...document.querySelectorAll('.runs li')].map(each => each.innerText)")

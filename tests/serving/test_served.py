@@ -69,8 +69,8 @@ def served(reproduced: Checkout, tmp_path_factory: pytest.TempPathFactory) -> It
 
 def _answers(port: int) -> bool:
     try:
-        return requests.get(f"http://127.0.0.1:{port}/ping", timeout=1).ok
-    except requests.ConnectionError:
+        return requests.get(f"http://127.0.0.1:{port}/ping", timeout=5).ok
+    except requests.RequestException:
         return False
 
 

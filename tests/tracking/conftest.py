@@ -25,10 +25,11 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
 
 
 @pytest.fixture
-def checkout(tmp_path: Path) -> Checkout:
+def checkout(tmp_path: Path, empty_store: Path) -> Checkout:
     """The code alone; runs go to its own mlflow.db."""
     path = tmp_path / "project"
-    shutil.copytree(paths.ROOT / "src", path / "src", ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copytree(paths.ROOT / "src", path / "src")  # with what is compiled
+    shutil.copy(empty_store, path)
     env = {k: v for k, v in os.environ.items() if not k.startswith(("MLFLOW_", "SPOOL_", "PYTHONPATH"))}
     env |= {
         "PATH": os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]]),

@@ -25,6 +25,15 @@ def free_port() -> int:
         return listening.getsockname()[1]
 
 
+def healthy(address: str) -> bool:
+    """Whether a server of MLflow's is up there."""
+    try:
+        urllib.request.urlopen(f"{address}/health", timeout=5).close()
+    except OSError:  # refused, or it came too late
+        return False
+    return True
+
+
 class Server:
     """`mlflow server` with its store in `folder`, always on the same port."""
 
@@ -42,13 +51,9 @@ class Server:
         with (self.folder / "server.log").open("a") as log:
             self.process = subprocess.Popen(command, stdout=log, stderr=log, env=env, start_new_session=True)
         end = time.monotonic() + 300
-        while True:
-            try:
-                urllib.request.urlopen(f"{self.uri}/health", timeout=5).close()
-                return
-            except OSError:  # refused, or it came too late
-                assert time.monotonic() < end, (self.folder / "server.log").read_text()
-                time.sleep(0.1)
+        while not healthy(self.uri):
+            assert time.monotonic() < end, (self.folder / "server.log").read_text()
+            time.sleep(0.1)
 
     def signal(self, number: signal.Signals) -> None:
         """Send a signal to it and its workers."""

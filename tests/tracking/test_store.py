@@ -88,6 +88,7 @@ def test_the_oldest_runs_are_pruned_but_for_what_is_in_use(trained):
 
 def test_a_store_that_was_being_made_when_its_process_was_killed_is_made_anew(checkout: Checkout):
     """Some of its tables there and some not, MLflow could open it never again."""
+    (checkout.path / "mlflow.db").unlink()
     make = ("python", "-c", "from src.tracking import store; store.configured()")
     with checkout.start(*make) as first:
         wait_for(lambda: list(checkout.path.glob(".mlflow.db.*")), every=0.01)
