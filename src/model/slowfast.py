@@ -13,7 +13,6 @@ from collections.abc import Collection, Sequence
 
 import torch
 from torch import Tensor, nn
-from torchvision.ops import StochasticDepth
 
 from src.model.conv import Conv3d
 from src.model.nonlocal_block import NonLocal
@@ -254,6 +253,8 @@ class SlowFast(nn.Module):
         nn.init.normal_(self.head.weight, std=0.01)
         nn.init.zeros_(self.head.bias)
         if drop_path:
+            from torchvision.ops import StochasticDepth  # slow to import
+
             for pathway in (module for module in self.modules() if isinstance(module, Pathway)):
                 blocks = [module for module in pathway.modules() if isinstance(module, Residual)]
                 for number, block in enumerate(blocks):

@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from src.video.dataset import TestViews, TrainingClips
 from src.video.manifest import Video
 from src.video.playback import PlayedClips, PlayedViews
 from src.video.sampling import Sampling
-from src.video.transforms import Augment
+
+if TYPE_CHECKING:
+    from src.video.augment import Augment
 
 COLOURS = ("jitter", "grey")
 MIXING = ("mixup", "cutmix")
 TEMPORAL = ("speed", "strides")
-"""Settings of `augment` that are not about places in a picture: of batches, see `in_batches`, and of frame numbers."""
+"""Settings of `augment` that are not about places in a picture: colours and mixing (`in_batches`), frame numbers."""
 
 
 def training_clips(
@@ -74,5 +76,7 @@ def in_batches(augment: Mapping[str, Any]) -> dict[str, dict[str, float]]:
 
 def spatial(augment: Mapping[str, Any], *, size: int, flips: bool) -> Augment:
     """What `augment` says of places in a picture; without `flips` nothing is mirrored."""
+    from src.video.augment import Augment
+
     settings = {key: value for key, value in augment.items() if key not in COLOURS + MIXING + TEMPORAL}
     return Augment(size=size, **settings | ({} if flips else {"flip": 0.0}))

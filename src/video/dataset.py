@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Sequence
 from functools import partial
+from typing import TYPE_CHECKING
 
 import av
 import numpy as np
@@ -16,7 +17,10 @@ from src.command import UserError
 from src.video import store
 from src.video.manifest import Video
 from src.video.sampling import Sampling
-from src.video.transforms import Augment, spatial_crops
+from src.video.transforms import spatial_crops
+
+if TYPE_CHECKING:
+    from src.video.augment import Augment
 
 
 class TrainingClips(Dataset):

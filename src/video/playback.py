@@ -9,6 +9,7 @@ clips with others would.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -18,7 +19,10 @@ from torch.utils.data import Dataset
 from src.video.dataset import augmented, read
 from src.video.manifest import Video
 from src.video.sampling import Sampling, random_start, window
-from src.video.transforms import Augment, spatial_crops
+from src.video.transforms import spatial_crops
+
+if TYPE_CHECKING:
+    from src.video.augment import Augment
 
 SPEEDS = (1, 2, 4)
 """Of these the middle one is the stride that the network is trained and tested with, where it is even."""

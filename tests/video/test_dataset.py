@@ -9,10 +9,10 @@ import torch
 from torch.utils.data import DataLoader
 
 from src.video import jpeg, store
+from src.video.augment import Augment
 from src.video.dataset import BrokenFramesError, TestViews, TrainingClips
 from src.video.manifest import Video
 from src.video.sampling import Sampling
-from src.video.transforms import Augment
 
 PLAIN = {"size": 32, "crop": "random", "scale": [1.0, 1.0], "aspect": [0.75, 1.333], "flip": 0.0}
 PLAIN |= {"randaugment": 0, "magnitude": 9, "erase": 0.0}

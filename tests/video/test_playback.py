@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
+from src.video.augment import Augment
 from src.video.playback import PLAYBACKS, PlayedClips, PlayedViews, played
 from src.video.sampling import Sampling
-from src.video.transforms import Augment
 from tests.video.test_dataset import LIVELY, PLAIN, counting, noise, numbers
 
 SHAPE = {"frames": 8, "stride": 4, "available": 200}

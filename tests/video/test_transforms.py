@@ -1,11 +1,16 @@
 """Crops and flips on images whose pixels say where they come from."""
 
+import subprocess
+import sys
+
 import pytest
 import torch
 from torch import Tensor
 from torchvision.transforms import v2
 
-from src.video.transforms import Augment, RandAugment, normalise, spatial_crops
+from src import paths
+from src.video.augment import Augment, RandAugment
+from src.video.transforms import normalise, spatial_crops
 
 PLAIN = {"size": 32, "crop": "random", "scale": [1.0, 1.0], "aspect": [0.75, 1.333], "flip": 0.0}
 PLAIN |= {"randaugment": 0, "magnitude": 9, "erase": 0.0}
@@ -25,6 +30,12 @@ def corner(clip: Tensor) -> tuple[int, int]:
     height, width = clip.shape[-2:]
     assert clip.equal(chart(frames=len(clip))[..., top : top + height, left : left + width])
     return top, left
+
+
+def test_who_only_answers_does_not_wait_for_torchvision():
+    code = "import sys, src.model.checkpoint, src.training.answers; print('torchvision' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], cwd=paths.ROOT, capture_output=True, text=True, check=True)
+    assert done.stdout == "False\n"
 
 
 def test_a_corner_crop_is_one_of_five():
