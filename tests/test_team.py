@@ -26,7 +26,7 @@ from tests.tracking.servers import free_port, healthy
 from tests.tracking.trainings import wait_for
 
 TRIALS = 6
-SMALL = "--set tune.finalists=1 --set tune.seeds=1 --set tune.prune=false"
+SMALL = "--set tune.finalists=1 --set tune.seeds=2 --set tune.prune=false"
 
 
 @dataclass(frozen=True)

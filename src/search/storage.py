@@ -138,7 +138,8 @@ def _making_tables(url: sqlalchemy.URL) -> Iterator[None]:
 def turn(storage: Storage, study: str) -> Iterator[None]:
     """Have the study for oneself, among all workers: by a lock of the server, or a file's where the storage is one."""
     if storage.engine.dialect.name == "postgresql":
-        connection = _locked(storage.engine, study, seconds=max(10, GRACE * storage.heartbeat_interval))
+        seconds = max(10, GRACE * storage.heartbeat_interval)
+        connection = _patient(_locked)(storage.engine, study, seconds=seconds)
         try:
             yield
         finally:
@@ -149,7 +150,6 @@ def turn(storage: Storage, study: str) -> Iterator[None]:
         yield
 
 
-@_patient
 def _locked(engine: sqlalchemy.Engine, name: str, *, seconds: int) -> sqlalchemy.Connection:
     """A connection that holds the server's lock of this name, for no more `seconds` than that if it falls asleep."""
     connection = engine.connect()
