@@ -48,7 +48,7 @@ def test_a_process_that_is_killed_ends_the_job_and_is_named(checkout: Checkout):
         victim.kill()
         began = time.monotonic()
         rest = job.stdout.read()
-    assert time.monotonic() - began < 300  # and does not wait for it for ever
+    assert time.monotonic() - began < 60
     assert job.returncode == 1
     assert f"error: rank 1 (process {victim.pid}) was ended by SIGKILL" in rest
     assert "the same command goes on from what was last saved" in rest
