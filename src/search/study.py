@@ -12,7 +12,6 @@ import warnings
 from collections import Counter
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
 from functools import cached_property
 from typing import Any
 
@@ -21,7 +20,7 @@ from optuna.trial import FrozenTrial, TrialState
 
 from src import pretrained
 from src.command import UserError
-from src.search.storage import GRACE, Storage, turn
+from src.search.storage import Storage, turn
 from src.settings import Params
 from src.training import run
 from src.training.state import fingerprint
@@ -42,6 +41,9 @@ is tried again. Not the time: machines need not agree on that."""
 
 INTERRUPTED = "interrupted"
 DIED = "its worker died twice"
+NOBODY = "nobody"
+"""The worker of a trial whose own has not said yet who it is."""
+
 MOST_DEATHS = 2
 FIRST_RUNG, REDUCTION = 8, 4
 """Of successive halving: the part of a trial's epochs that its first rung is, and how many times longer the next is."""
@@ -168,11 +170,10 @@ def fail_the_dead(study: optuna.Study, storage: Storage) -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
         optuna.storages.fail_stale_trials(study)
-    # One that was taken and whose worker died at once has not even a first heartbeat to be late after.
-    limit = timedelta(seconds=GRACE * storage.heartbeat_interval)
     for trial in study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
-        if WORKER not in trial.user_attrs and datetime.now() - trial.datetime_start > limit:
-            study.tell(trial.number, state=TrialState.FAIL, skip_if_finished=True)
+        if WORKER not in trial.user_attrs:  # its worker may have died at once: without a first heartbeat it is never late
+            storage.record_heartbeat(trial._trial_id)
+            storage.set_trial_user_attr(trial._trial_id, WORKER, NOBODY)
 
 
 def over(study: optuna.Study, plan: Callable[[], Collection[int]]) -> bool:

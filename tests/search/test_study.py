@@ -149,6 +149,19 @@ def test_a_dead_workers_trial_is_taken_once_more_and_no_oftener(storage: Storage
     assert REASON not in done.user_attrs
 
 
+@pytest.mark.filterwarnings("ignore:Heartbeat of storage")  # as in `take`
+def test_a_worker_that_dies_before_its_first_sign_of_life_counts_as_dead_all_the_same(
+    storage: Storage, study: optuna.Study
+):
+    study.enqueue_trial({"x": 0.5}, user_attrs={SLOT: 0})
+    lost = study.ask()
+    assert take(study, storage, planned(1), worker="b") is None  # it may only be slow
+    bury(storage, lost)
+    again = take(study, storage, planned(1), worker="b")
+    assert (again.user_attrs[SLOT], again.user_attrs[DEATHS]) == (0, 1)
+    assert again.suggest_float("x", 0, 1) == 0.5
+
+
 def test_one_that_lives_is_left_alone(storage: Storage, study: optuna.Study):
     from src.search.storage import alive
 
