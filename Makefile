@@ -2,6 +2,8 @@
 
 PYTHON ?= python3
 BIN := .venv/bin
+# Python compiles what it imports; all that there is would take a minute.
+PIP := $(BIN)/pip install --quiet --disable-pip-version-check --no-compile
 
 # Read by every Python that starts in .venv, also through `.venv/bin/dvc` when it is not activated: the stages'
 # `python` is then this one, and neither DVC nor MLflow reports usage.
@@ -47,20 +49,20 @@ clean: ## remove what the pipeline made and what it would go on from; the runs i
 	rm -rf .pytest_cache .ruff_cache
 
 lock: .venv/installed ## requirements.txt → requirements.lock
-	$(BIN)/pip install --quiet uv
+	$(PIP) uv
 	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --no-header --no-annotate requirements.txt -c requirements-app.txt -o requirements.lock
 
 .venv/tested: requirements-test.txt requirements-app.txt requirements-cluster.txt requirements-export.txt .venv/installed
-	$(BIN)/pip install --quiet --disable-pip-version-check -r requirements-test.txt -c requirements.lock
+	$(PIP) -r requirements-test.txt -c requirements.lock
 	@touch $@
 
 .venv/benched: requirements-bench.txt .venv/tested
-	$(BIN)/pip install --quiet --disable-pip-version-check -r requirements-bench.txt -c requirements.lock
+	$(PIP) -r requirements-bench.txt -c requirements.lock
 	@touch $@
 
 .venv/installed: requirements.lock
 	@$(PYTHON) -c 'import sys; sys.exit(None if sys.version_info >= (3, 11) else "Python 3.11 or newer is needed: make PYTHON=python3.12 …")'
 	$(PYTHON) -m venv .venv
-	$(BIN)/pip install --quiet --disable-pip-version-check -r requirements.lock
+	$(PIP) -r requirements.lock
 	@$(BIN)/python -c 'import os, sysconfig; open(sysconfig.get_path("purelib") + "/pipeline.pth", "w").write(os.environ["SITE"] + "\n")'
 	@touch $@

@@ -25,7 +25,7 @@ from tests.test_pipeline import ran
 from tests.tracking.servers import free_port, healthy
 from tests.tracking.trainings import wait_for
 
-TRIALS = 6
+TRIALS = 4
 SMALL = "--set tune.finalists=1 --set tune.seeds=2 --set tune.prune=false"
 
 

@@ -148,9 +148,11 @@ def test_other_settings_are_another_search_and_it_says_so(own: Checkout):
     assert "trial 4: validation" in first.stdout
     assert not any("score" in line for line in first.stdout.splitlines() if "again" not in line)
     another = ("--set", "train.weight_decay=0.01")
-    other = own.run(*tune("--trials", "2", "--workers", "1", "--pareto", *FEW, *another))
-    assert "a new one" in other.stderr
-    assert "other settings, 5 trials" in other.stderr
+    with own.start(*tune("--trials", "2", "--workers", "1", "--pareto", *FEW, *another)) as other:
+        said = read_until(other, "other settings, 5 trials")
+        assert "a new one" in said
+        other.send_signal(signal.SIGINT)
+        other.stdout.read()
     figures = {path.stem for path in (own.path / "artifacts/tune").glob("*.png")}
     assert figures == {"front", "history", "importance", "slice", "parallel"}
     names = optuna.get_all_study_names(f"sqlite:///{own.path / 'optuna.db'}")
@@ -181,7 +183,10 @@ def test_three_failures_in_a_row_for_one_reason_end_it(own: Checkout):
 
 def test_a_trial_that_needs_too_much_memory_fails_and_says_so_and_the_search_goes_on(own: Checkout):
     huge = ("--set", "tune.space={model.width: {choices: [8, 400000]}}")
-    said = own.run(*tune("--trials", "5", "--workers", "1", *huge, *FEW)).stdout
+    with own.start(*tune("--trials", "5", "--workers", "1", *huge, *FEW)) as running:
+        said = read_until(running, "trial 4: ")
+        running.send_signal(signal.SIGINT)
+        running.stdout.read()
     search, _ = studies(f"sqlite:///{own.path / 'optuna.db'}")
     widths = {trial.number: (trial.params["model.width"], trial.state.name) for trial in search.trials}
     assert len(widths) == 5

@@ -21,16 +21,20 @@ def model(right, groups="abcdefgh"):
 
 
 def test_the_alias_moves_only_to_a_better_one(checkout: Checkout):
-    def register(*arguments: str) -> str:
-        return checkout.run(*python(MODELS + f"model(*{arguments!r})")).stderr
-
-    assert register("ab") == "models:/mine/1 is the champion now: the first\n"
-    assert register("abc").startswith("models:/mine/2 is registered; version 1 stays champion: 37.5% against 25.0%")
-    assert register("ijklmnop", "ijklmnop").startswith(
-        "models:/mine/3 is registered; version 1 stays champion: its validation videos are others: 8 that"
-    )
-    assert register("abcdefg").startswith("models:/mine/4 is the champion now in place of version 1: 87.5% against")
-    assert register("abcdefg") == "models:/mine/4 is the champion already\n"  # the same is registered once
+    models = [("ab",), ("abc",), ("ijklmnop", "ijklmnop"), ("abcdefg",), ("abcdefg",)]
+    said = checkout.run(*python(MODELS + "".join(f"model{each!r}\n" for each in models))).stderr.splitlines()
+    for line, expected in zip(
+        said,
+        (
+            "models:/mine/1 is the champion now: the first",
+            "models:/mine/2 is registered; version 1 stays champion: 37.5% against 25.0%",
+            "models:/mine/3 is registered; version 1 stays champion: its validation videos are others: 8 that",
+            "models:/mine/4 is the champion now in place of version 1: 87.5% against",
+            "models:/mine/4 is the champion already",  # the same is registered once
+        ),
+        strict=True,
+    ):
+        assert line.startswith(expected)
     assert spools(checkout) == []
     client = client_of(checkout)
     assert int(client.get_model_version_by_alias("mine", "champion").version) == 4
@@ -38,8 +42,7 @@ def test_the_alias_moves_only_to_a_better_one(checkout: Checkout):
 
 
 def test_by_hand_it_may_be_decided_otherwise(checkout: Checkout):
-    for right in ("abcdefg", "ab"):
-        checkout.run(*python(MODELS + f"model({right!r})"))
+    checkout.run(*python(MODELS + "model('abcdefg')\nmodel('ab')"))
     (checkout.path / "params.yaml").write_bytes((ROOT / "params.yaml").read_bytes())
     promote = ("python", "-m", "src.promote", "--set", "serve.name=mine")
     refused = checkout.run(*promote, check=False)

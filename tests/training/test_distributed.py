@@ -62,10 +62,14 @@ def lines(text: str) -> list[dict]:
     return [json.loads(line) for line in text.splitlines() if line.startswith("{")]
 
 
-def finished(process: subprocess.Popen[str]) -> list[dict]:
-    out, error = process.communicate(timeout=300)
-    assert process.returncode == 0, error
-    return lines(out)
+def finished(*processes: subprocess.Popen[str]) -> list[dict]:
+    """What they tell, all of which end well."""
+    found = []
+    for process in processes:
+        out, error = process.communicate(timeout=300)
+        assert process.returncode == 0, error
+        found += lines(out)
+    return found
 
 
 def ranks(process: subprocess.Popen[str]) -> list[psutil.Process]:
@@ -105,7 +109,7 @@ ALL = {"ema": 0.7, "precise_bn": 1, "epochs": 2}
 def together(frames, tmp_path_factory) -> tuple[Path, list[dict]]:
     """The state that two processes leave, and what they tell."""
     state = tmp_path_factory.mktemp("together")
-    return state, finished(torchrun(2, state, frames, **ALL))
+    return state, finished(*by_hand(state, frames, **ALL))
 
 
 @pytest.fixture(scope="module")
@@ -120,7 +124,7 @@ def test_the_clips_of_an_epoch_are_the_same_for_any_workers_and_processes(videos
     expected = hashes(fit(videos, tmp_path), epoch=5)
     assert [len(batch) for batch in expected] == [4, 4]
     assert len({clip for batch in expected for clip, *_ in batch}) == 8
-    rows = finished(torchrun(2, tmp_path, frames, look=[0, 1, 4]))
+    rows = finished(*by_hand(tmp_path, frames, look=[0, 1, 4]))
     assert len(rows) == 6
     for workers in (0, 1, 4):
         assert hashes(fit(videos, tmp_path, runtime={"workers": workers}), epoch=5) == expected
@@ -136,7 +140,7 @@ def test_two_processes_learn_as_one_does(frames, tmp_path, alone):
 
 
 def test_both_processes_are_left_with_the_pre_training_that_the_first_kept(frames, tmp_path):
-    rows = finished(torchrun(2, tmp_path, frames, pretrain="instance"))
+    rows = finished(*by_hand(tmp_path, frames, pretrain="instance"))
     assert sorted(row["rank"] for row in rows) == [0, 1]
     assert rows[0]["weights"] == rows[1]["weights"]
     (kept,) = tmp_path.glob("best-*.pt")
@@ -158,13 +162,15 @@ def test_two_processes_go_on_with_what_one_began(frames, tmp_path, alone):
 def test_interrupted_and_resumed_two_processes_end_the_same_to_the_bit(frames, tmp_path, together, step):
     """In mid-epoch and while validating, where each process's norms have seen clips of their own."""
     whole, expected = together
-    job = torchrun(2, tmp_path, frames, **ALL, halt=step)
-    read_until(job, step=step)
-    job.send_signal(signal.SIGINT)
-    _, error = job.communicate(timeout=300)
-    assert "no sign of life" not in error
+    job = by_hand(tmp_path, frames, **ALL, halt=step)
+    read_until(job[0], step=step)
+    for process in job:
+        process.send_signal(signal.SIGINT)
+    first, second = (process.communicate(timeout=300)[1] for process in job)
+    assert "interrupted" in first
+    assert "no sign of life" not in first + second
     rows = [row for row in expected if "epoch" in row or row["step"] > 2]
-    assert finished(torchrun(2, tmp_path, frames, **ALL)) == rows
+    assert finished(*by_hand(tmp_path, frames, **ALL)) == rows
     states = [TrainingState(folder).load("cpu") for folder in (whole, tmp_path)]
     assert states[0]["history"] == states[1]["history"]
     for kind in ("model", "ema"):
@@ -176,7 +182,7 @@ def test_norms_take_their_statistics_from_the_clips_of_all_processes(frames, tmp
     """As with one process that computes a batch in two parts: the mean is the same, however it is taken."""
     settings = {"model": TINY_MODEL | {"dropout": 0.0}, "precise_bn": 2, "epochs": 1, "warmup": 0, "lr": 1e-9}
     finished(start([sys.executable], tmp_path / "alone", frames, accumulate=2, **settings))
-    finished(torchrun(2, tmp_path / "two", frames, **settings))
+    finished(*by_hand(tmp_path / "two", frames, **settings))
     models = [TrainingState(tmp_path / name).load("cpu")["learner"]["model"] for name in ("alone", "two")]
     for name in ("slow.stem.bn.running_mean", "fast.stem.bn.running_mean"):
         torch.testing.assert_close(models[1][name], models[0][name], rtol=1e-3, atol=1e-4)
