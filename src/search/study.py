@@ -41,10 +41,10 @@ is tried again. Not the time: machines need not agree on that."""
 
 INTERRUPTED = "interrupted"
 DIED = "its worker died twice"
+MOST_DEATHS = 2
 NOBODY = "nobody"
 """The worker of a trial whose own has not said yet who it is."""
 
-MOST_DEATHS = 2
 FIRST_RUNG, REDUCTION = 8, 4
 """Of successive halving: the part of a trial's epochs that its first rung is, and how many times longer the next is."""
 
@@ -171,7 +171,7 @@ def fail_the_dead(study: optuna.Study, storage: Storage) -> None:
         warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
         optuna.storages.fail_stale_trials(study)
     for trial in study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
-        if WORKER not in trial.user_attrs:  # its worker may have died at once: without a first heartbeat it is never late
+        if WORKER not in trial.user_attrs:  # died at once, its worker left no heartbeat: one that it can be late after
             storage.record_heartbeat(trial._trial_id)
             storage.set_trial_user_attr(trial._trial_id, WORKER, NOBODY)
 
