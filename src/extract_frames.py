@@ -44,6 +44,7 @@ def extract(
     made_by = extraction.version()
     stamp = json.dumps(settings | {"made_by": made_by}, indent=1) + "\n"
     rows = _already_done(frames, names, stamp=stamp)
+    shutil.rmtree(frames / extraction.ROWS, ignore_errors=True)  # what of these notes is true is among the rows
     # The stamp comes after the rows that it vouches for.
     _save(frames, rows)
     _tidy(frames, rows)

@@ -339,21 +339,37 @@ def test_ctrl_c_of_a_second_run_keeps_what_the_first_one_did(raw, monkeypatch):
     assert stamps(raw.parent / "frames") == before
 
 
-def test_frames_of_other_settings_are_never_taken_for_these(raw, monkeypatch):
-    """The power fails in mid-change of the settings: nothing tidies up, and no manifest is written any more."""
-    good(raw, "Run/a.mp4", "Run/b.mp4", "Walk/c.mp4")
+def extract_and_die(raw: Path, monkeypatch: pytest.MonkeyPatch, *, after: int, **changes) -> None:
+    """As when the power fails: nothing tidies up, and no manifest is written any more."""
     save = extract_frames._save
 
     def saved_once_only(frames: Path, rows: dict[str, Row]) -> None:
         monkeypatch.setattr(extract_frames, "_save", lambda *_: None)
         save(frames, rows)
 
-    monkeypatch.setattr("src.parallel.each", interrupt_after(2))
+    monkeypatch.setattr("src.parallel.each", interrupt_after(after))
     monkeypatch.setattr(extract_frames, "_save", saved_once_only)
     with pytest.raises(KeyboardInterrupt):
-        extract(raw, fps=25)
+        extract(raw, **changes)
     monkeypatch.setattr("src.parallel.each", here)
     monkeypatch.setattr(extract_frames, "_save", save)
+
+
+@pytest.mark.parametrize(("fps", "frames"), [(12.5, "5"), (25, "10")])
+def test_a_dead_runs_notes_vouch_for_frames_of_the_same_settings_that_are_there(tmp_path, monkeypatch, fps, frames):
+    raw = tmp_path / "raw"
+    names = good(raw, "Run/a.mp4", "Walk/b.mp4", "Walk/c.mp4")
+    extract_and_die(raw, monkeypatch, after=2)
+    assert [row["video"] for row in extraction.noted(tmp_path / "frames")] == names[:2]
+    (tmp_path / "frames/Walk/b.avi").unlink()  # its worker died after the note
+    assert [row["frames"] for row in extract(raw, fps=fps).values()] == [frames] * 3
+    assert stamps(tmp_path / "frames").keys() == {"a", "b", "c"}
+
+
+def test_frames_of_other_settings_are_never_taken_for_these(raw, monkeypatch):
+    """The power fails in mid-change of the settings."""
+    good(raw, "Run/a.mp4", "Run/b.mp4", "Walk/c.mp4")
+    extract_and_die(raw, monkeypatch, after=2, fps=25)
     assert [row["frames"] for row in extract(raw, fps=25).values()] == ["10", "10", "10"]
 
 
