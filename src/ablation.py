@@ -5,10 +5,11 @@
     python -m src.ablation default baseline-2019 --folds 5 --seeds 3       every video is tested, by three networks
     python -m src.ablation default baseline-2019 --leave-one-group-out     as many folds as there are groups
 
-A recipe is laid over params.yaml; `default` is params.yaml itself. With --official-splits a network is trained on
-each division that the dataset came with; with --folds and --leave-one-group-out, meant for small datasets, each group
-is tested by networks that were trained without it. The answers are pooled, and what the first recipe and each other
-differ by has an interval that resamples groups. To choose settings by, --validation leaves test videos alone.
+A recipe is laid over params.yaml, and --set over all of them; `default` is params.yaml itself. With --official-splits a
+network is trained on each division that the dataset came with; with --folds and --leave-one-group-out, meant for small
+datasets, each group is tested by networks that were trained without it. The answers are pooled, and what the first
+recipe and each other differ by has an interval that resamples groups. To choose settings by, --validation leaves test
+videos alone.
 
 Needs data/frames and data/splits (`dvc repro extract_frames split`). What is finished is kept in artifacts/ablation,
 so an interrupted series goes on, also in the middle of a training. In MLflow the runs of a recipe are nested.
@@ -166,10 +167,10 @@ def show(nets: dict[str, list[Run]], base: Params, *, classes: list[str]) -> Non
             name: {run.name: [answers[name][i] for i, r in enumerate(of) if r.name == run.name] for run in of}
             for name, of in nets.items()
         }
-        print("\n" + fold_table(by_fold))
+        print("\n" + fold_table(by_fold, tested=runs[0].tested))
     pairs = [pair for pair in synthetic.PAIRS if set(pair) <= set(classes)]
     rows = pairs if base.dataset.name == "synthetic" and pairs else [(name,) for name in classes]
-    print("\n" + class_table(answers, rows, classes))
+    print("\n" + class_table(answers, rows, classes, tested=runs[0].tested))
 
 
 def main() -> None:
@@ -182,6 +183,8 @@ def main() -> None:
     nets = {}
     for recipe in arguments.recipe:
         runs = runs_of(recipe, arguments, base, classes=classes, folds=folds)
+        if runs[0].recipe in nets:
+            raise command.UserError(f"{recipe}: another recipe is called {runs[0].recipe} too: rename one of the files")
         nets[runs[0].recipe] = runs
     if arguments.only:
         children.end_with_parent()

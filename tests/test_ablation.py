@@ -199,6 +199,15 @@ def test_a_run_that_fails_is_named_with_what_it_said(own: Checkout):
     assert said[-1].startswith("see ")
 
 
+def test_two_recipes_of_one_name_are_refused(own: Checkout):
+    (own.path / "another").mkdir()
+    (own.path / "another" / "still-frames.yaml").write_text("train:\n  lr: 0.1\n")
+    both = ("still-frames", "another/still-frames.yaml")
+    refused = own.run("python", "-m", "src.ablation", *both, "--plan", check=False)
+    assert refused.returncode == 1
+    assert "another/still-frames.yaml: another recipe is called still-frames too" in refused.stderr
+
+
 def test_a_fold_that_there_is_not_is_named(reproduced: Checkout):
     asked = ("python", "-m", "src.ablation", "default", "--folds", "2", "--fold", "fold-3")
     refused = reproduced.run(*asked, check=False)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -19,15 +20,22 @@ Fold = dict[str, list["Video"]]
 
 
 def leave_one_group_out(videos: Sequence[Video], *, val: float) -> dict[str, Fold]:
-    """For each group: it is the test side, the next ones by name (a share `val`, at least 1) are validation."""
-    groups = sorted({video.group for video in videos})
+    """For each group: it is the test side, the next ones (a share `val`, at least 1) are validation.
+
+    In the order that spreads them over classes: the first group of each class, then the second, and so on.
+    """
+    ordered, seen = _by_class(videos), Counter()
+    place = {}
+    for group, label in ordered.items():
+        place[group] = seen[label], label
+        seen[label] += 1
+    groups = sorted(ordered, key=place.__getitem__)
     if len(groups) < 3:
         raise UserError(f"--leave-one-group-out needs 3 groups, and there are {len(groups)}; see dataset.group")
     held = max(1, round(val * len(groups)))
     folds = {}
     for number, group in enumerate(groups):
-        following = {groups[(number + 1 + i) % len(groups)] for i in range(held)}
-        folds[group] = _fold(videos, test={group}, val=following)
+        folds[group] = _fold(videos, test={group}, order=groups[number + 1 :] + groups[:number], val=range(held))
     return folds
 
 
@@ -37,10 +45,7 @@ def k_folds(videos: Sequence[Video], *, count: int, val: float) -> dict[str, Fol
     Groups are dealt out class by class, those that have several classes with their first one; of what is left to
     train on, about a share `val` is validation, dealt out likewise. Raises `UserError` for too few groups.
     """
-    first = {}
-    for video in videos:
-        first[video.group] = min(first.get(video.group, video.label), video.label)
-    groups = sorted(first, key=lambda group: (first[group], group))
+    groups = list(_by_class(videos))
     if len(groups) < count + 1:
         raise UserError(f"--folds {count} needs {count + 1} groups, and there are {len(groups)}; see dataset.group")
     folds = {}
@@ -48,12 +53,36 @@ def k_folds(videos: Sequence[Video], *, count: int, val: float) -> dict[str, Fol
         test = set(groups[number::count])
         rest = [group for group in groups if group not in test]
         every = max(2, round(1 / val))
-        folds[f"fold-{number + 1}"] = _fold(videos, test=test, val=set(rest[number % every :: every]))
+        folds[f"fold-{number + 1}"] = _fold(videos, test=test, order=rest, val=range(number % every, len(rest), every))
     return folds
 
 
-def _fold(videos: Sequence[Video], *, test: set[str], val: set[str]) -> Fold:
-    side = dict.fromkeys(val, "val") | dict.fromkeys(test, "test")
+def _by_class(videos: Sequence[Video]) -> dict[str, int]:
+    """Each group's first class, class by class and in a class by name."""
+    first: dict[str, int] = {}
+    for video in videos:
+        first[video.group] = min(first.get(video.group, video.label), video.label)
+    return dict(sorted(first.items(), key=lambda item: (item[1], item[0])))
+
+
+def _fold(videos: Sequence[Video], *, test: set[str], order: list[str], val: Iterable[int]) -> Fold:
+    """Validation are the groups of `order` at the places `val`, or where a class would lose the last that it is trained
+    on, the next group that can be spared. Raises `UserError` if there is none.
+    """
+    classes: dict[str, set[int]] = {}
+    for video in videos:
+        classes.setdefault(video.group, set()).add(video.label)
+    left = Counter(label for group in classes.keys() - test for label in classes[group])
+    side = dict.fromkeys(test, "test")
+    for place in val:
+        spare = (group for group in order[place:] + order[:place] if group not in side)
+        if group := next((group for group in spare if all(left[label] > 1 for label in classes[group])), None):
+            side[group] = "val"
+            left.subtract(classes[group])
+    if "val" not in side.values():
+        raise UserError(
+            "too few groups: each fold needs one to test on, one to validate on and one of each class to train on"
+        )
     return {part: [v for v in videos if side.get(v.group, "train") == part] for part in ("train", "val", "test")}
 
 
@@ -80,4 +109,8 @@ def official_splits(
             side: manifest.extracted(members, frames=frames, classes=classes, source=f"official split {number}")
             for side, members in sides.items()
         }
+    if not folds:
+        raise UserError(
+            "--official-splits: of the videos that are there, none is to be tested on in any of the divisions"
+        )
     return folds

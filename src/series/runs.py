@@ -54,7 +54,8 @@ class Run:
         """A fingerprint of all that decides the answers."""
         from src.training.state import fingerprint
 
-        return fingerprint([self.identity, self.params.evaluate.model_dump(), self.tested])
+        how = self.params.evaluate.model_dump(include={"views", "crops", "seed"})
+        return fingerprint([self.identity, how, self.tested])
 
     @property
     def seed(self) -> int:

@@ -8,6 +8,9 @@ from typing import Any
 
 from src.series.runs import Answers, is_right, top1
 
+TESTED = {"test": "test", "val": "validation"}
+"""What the side is called whose videos were answered."""
+
 
 def mean_and_deviation(values: Sequence[float]) -> tuple[float, float]:
     """Mean and standard deviation of the sample, as papers give them for official splits."""
@@ -63,8 +66,10 @@ def difference(first: Sequence[Answers], second: Sequence[Answers], *, bootstrap
 
 def headline_table(nets: dict[str, dict[str, Any]], *, tested: str = "test") -> str:
     """Markdown: a row a net, percentages with 95 % intervals."""
-    head = {"test": "Test", "val": "Validation"}[tested]
-    lines = [f"| Net | Training | {head} | Gap, points | Videos tested |", "|---|---|---|---|---|"]
+    lines = [
+        f"| Net | Training | {TESTED[tested].capitalize()} | Gap, points | Videos tested |",
+        "|---|---|---|---|---|",
+    ]
     for name, net in nets.items():
         sides = [f"{s['top1']:.1%} ({s['top1_low']:.1%} – {s['top1_high']:.1%})" for s in (net["train"], net["test"])]
         gap = f"{100 * net['gap']:.1f} ({100 * net['gap_low']:.1f} – {100 * net['gap_high']:.1f})"
@@ -72,7 +77,7 @@ def headline_table(nets: dict[str, dict[str, Any]], *, tested: str = "test") -> 
     return "\n".join(lines)
 
 
-def fold_table(nets: dict[str, dict[str, Sequence[Answers]]]) -> str:
+def fold_table(nets: dict[str, dict[str, Sequence[Answers]]], *, tested: str = "test") -> str:
     """Markdown: a row a net, training and test accuracy of each fold, and of all runs the mean ± standard deviation.
 
     `nets` has for each net the runs of each fold, of different seeds.
@@ -80,21 +85,23 @@ def fold_table(nets: dict[str, dict[str, Sequence[Answers]]]) -> str:
     folds = list(next(iter(nets.values())))
     lines = [f"| Net | Videos | {' | '.join(folds)} | Mean |", "|---|---|" + "---|" * (len(folds) + 1)]
     for name, runs in nets.items():
-        for side in ("train", "test"):
+        for side, head in (("train", "train"), ("test", TESTED[tested])):
             values = {fold: [top1(answers[side]) for answers in runs[fold]] for fold in folds}
             mean, deviation = mean_and_deviation([value for found in values.values() for value in found])
             cells = [*(f"{statistics.mean(found):.1%}" for found in values.values())]
-            lines.append(f"| {name} | {side} | {' | '.join(cells)} | {100 * mean:.1f} ± {100 * deviation:.1f} % |")
+            lines.append(f"| {name} | {head} | {' | '.join(cells)} | {100 * mean:.1f} ± {100 * deviation:.1f} % |")
     return "\n".join(lines)
 
 
-def class_table(nets: dict[str, Sequence[Answers]], rows: Sequence[tuple[str, ...]], classes: list[str]) -> str:
-    """Markdown: test accuracy over the videos of the classes in each row, a column a net."""
-    lines = [f"| Test videos of | {' | '.join(nets)} |", "|---|" + "---|" * len(nets)]
+def class_table(
+    nets: dict[str, Sequence[Answers]], rows: Sequence[tuple[str, ...]], classes: list[str], *, tested: str = "test"
+) -> str:
+    """Markdown: accuracy over the videos of the classes in each row, a column a net."""
+    lines = [f"| {TESTED[tested].capitalize()} videos of | {' | '.join(nets)} |", "|---|" + "---|" * len(nets)]
     for names in rows:
         labels, cells = {classes.index(name) for name in names}, []
         for answers in nets.values():
-            tested = [row for fold in answers for row in fold["test"] if row["label"] in labels]
-            cells.append(f"{top1(tested):.1%}" if tested else "–")
+            found = [row for fold in answers for row in fold["test"] if row["label"] in labels]
+            cells.append(f"{top1(found):.1%}" if found else "–")
         lines.append(f"| {' / '.join(names)} | {' | '.join(cells)} |")
     return "\n".join(lines)

@@ -52,6 +52,29 @@ def test_folds_have_groups_of_every_class_and_each_group_once():
         assert counts == {"test": [4, 4], "val": [4, 4], "train": [12, 12]}
 
 
+def test_the_next_groups_are_of_other_classes():
+    """Recordings of one class each: validation by the tested class alone would choose the epoch by that class."""
+    videos = [video(f"{label}{group}", f"{label}{group}", label) for label in range(10) for group in range(4)]
+    folds = leave_one_group_out(videos, val=0.15)
+    assert len(folds) == 40
+    for fold in folds.values():
+        assert len({v.label for v in fold["val"]}) == len(fold["val"]) == 6
+        assert {v.label for v in fold["train"]} == set(range(10))
+
+
+@pytest.mark.parametrize(("classes", "count"), [(7, 2), (10, 2), (14, 2), (7, 3)])
+def test_no_class_loses_its_last_training_group_to_validation(classes: int, count: int):
+    videos = [video(f"{label}{group}", f"{label:02}{group}", label) for label in range(classes) for group in range(3)]
+    for fold in k_folds(videos, count=count, val=0.3).values():
+        assert {v.label for v in fold["train"]} == set(range(classes))
+        assert fold["val"]
+
+
+def test_where_nothing_is_left_to_validate_on_is_said():
+    with pytest.raises(UserError, match="too few groups"):
+        k_folds([video(group, group) for group in "abc"], count=2, val=0.2)
+
+
 def test_a_group_of_several_classes_stays_whole():
     """Actors who do everything."""
     videos = [video(f"{actor}{label}", actor, label) for actor in "abcdef" for label in range(3)]

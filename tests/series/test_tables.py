@@ -78,3 +78,8 @@ def test_folds_stand_side_by_side_with_mean_and_deviation_over_all_runs():
         "| ours | train | 100.0% | 100.0% | 100.0 ± 0.0 % |",
         "| ours | test | 50.0% | 0.0% | 33.3 ± 57.7 % |",
     ]
+
+
+def test_no_table_calls_validation_videos_tested():
+    assert "| ours | validation |" in fold_table({"ours": {"a": FOLDS}}, tested="val")
+    assert class_table({"ours": FOLDS}, [], ["walk", "run"], tested="val").startswith("| Validation videos of |")
