@@ -90,10 +90,22 @@ def gap_interval(
 ) -> tuple[float, float]:
     """The 95 % interval of training accuracy less test accuracy; a side is its hits and its groups.
 
-    No group stands on both sides, so each is resampled on its own.
+    Where no group stands on both sides, each is resampled on its own. A group that one network of several was trained
+    on and another tested on is drawn for both sides at once: a hard one is hard on both.
     """
-    resampled = [resampled_means(*side, times=times, seed=seed + number) for number, side in enumerate((train, test))]
-    return interval(resampled[0] - resampled[1])
+    if set(train[1]).isdisjoint(test[1]):
+        means = [resampled_means(*side, times=times, seed=seed + number) for number, side in enumerate((train, test))]
+        return interval(means[0] - means[1])
+    names, index = np.unique([*train[1], *test[1]], return_inverse=True)
+    rng = np.random.default_rng(seed)
+    drawn = rng.multinomial(len(names), np.full(len(names), 1 / len(names)), size=times)  # how often each group
+    shares = []
+    for (hits, _), of in zip((train, test), np.split(index, [len(train[1])]), strict=True):
+        sums, sizes = (np.bincount(of, weights=each, minlength=len(names)) for each in (hits, None))
+        shares.append((drawn @ sums, drawn @ sizes))
+    whole = (shares[0][1] > 0) & (shares[1][1] > 0)  # of very few groups, a draw may have none of one side
+    (right, all_), (tested_right, all_tested) = ([part[whole] for part in side] for side in shares)
+    return interval(right / all_ - tested_right / all_tested)
 
 
 def confusion(predicted: np.ndarray, labels: np.ndarray, *, classes: int) -> np.ndarray:

@@ -122,6 +122,20 @@ def test_the_gap_has_an_interval_of_both_sides():
     assert metrics.gap_interval((right, groups), (right, groups), times=100, seed=0) == (0.0, 0.0)
 
 
+def test_a_group_on_both_sides_is_drawn_for_both_at_once():
+    """As with folds: whatever groups are drawn, the same answers on both sides leave no gap."""
+    rng = np.random.default_rng(0)
+    hits, groups = rng.random(60) < 0.7, [f"g{number % 10}" for number in range(60)]
+    assert metrics.gap_interval((hits, groups), (hits, groups), times=500, seed=0) == (0.0, 0.0)
+    apart = metrics.gap_interval((hits, groups), (hits, [f"other {group}" for group in groups]), times=500, seed=0)
+    assert apart[0] < -0.05 < 0.05 < apart[1]
+
+
+def test_a_draw_without_a_group_of_one_side_says_nothing_of_the_gap():
+    right, groups = np.array([True, True]), ["a", "b"]
+    assert metrics.gap_interval((right, groups), (~right[:1], ["a"]), times=100, seed=0) == (1.0, 1.0)
+
+
 def test_certainty_is_how_much_is_answered_and_how_much_of_that_is_right():
     hits = np.array([True, False, True, True])
     assert metrics.certainty(hits, np.array([True, True, False, False])) == {"coverage": 0.5, "certain_top1": 0.5}
