@@ -13,6 +13,7 @@ keeps stays, and to an MLflow run of its own.
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -151,6 +152,20 @@ def _net(checkpoint: Checkpoint) -> str:
     return f"SlowFast R{checkpoint.model['depth']}, {checkpoint.model['frames']} frames"
 
 
+def check_videos(run: str, now: str) -> None:
+    """Raise `UserError` if a run was trained on other videos than `now` stands for: it may have seen what is tested."""
+    from src.tracking import store
+
+    known = store.tags(run).get("dataset.sha256")
+    if known is None:
+        print(f"note: run {run} does not say which videos it was trained on: see that none is tested", file=sys.stderr)
+    elif known != now:
+        raise command.UserError(
+            f"run {run} was trained on other videos than data/splits has now, and may have seen those of test.csv: "
+            "bring back the data and the split that it had, as its tag git.commit has them"
+        )
+
+
 def main() -> None:
     parser = command.parser(__doc__)
     parser.add_argument("--run", metavar="RUN_ID", help="evaluate this run's best checkpoint in MLflow instead")
@@ -181,11 +196,19 @@ def main() -> None:
         beside / each.name for each in (paths.METRICS, paths.CALIBRATION, paths.REPORT)
     )
     checkpoint = Checkpoint.load(model)
+    manifest.check_settings(
+        paths.FRAMES,
+        extract=checkpoint.extract,
+        whose="the model's ",
+        remedy="train anew with `dvc repro`, or set what the model has and run `dvc repro extract_frames`",
+    )
     classes, settings = checkpoint.classes, params.evaluate
     (val, _), (test, test_listed), (train, _) = (
         manifest.videos(paths.SPLITS / f"{side}.csv", frames=paths.FRAMES, classes=classes)
         for side in ("val", "test", "train")
     )
+    if arguments.run is not None:
+        check_videos(arguments.run, manifest.fingerprint([train, val], extract=checkpoint.extract))
     train = sample(train, len(test), seed=settings.seed)
     look = {"views": settings.views, "crops": settings.crops}
     runtime = {"device": params.runtime.device, "workers": params.runtime.workers}

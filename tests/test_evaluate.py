@@ -3,6 +3,7 @@
 import json
 import random
 import shutil
+import subprocess
 from pathlib import Path
 
 import numpy as np
@@ -123,6 +124,27 @@ def test_a_checkpoint_that_mlflow_has_is_evaluated_beside_what_dvc_keeps(reprodu
     missing = reproduced.run("python", "-m", "src.evaluate", "--run", number, "--epoch", "9", check=False)
     assert missing.returncode == 1
     assert f"has no checkpoint of epoch 9 of run {number}: there is 1, 2" in missing.stderr
+
+
+def write_anew(file: Path, text: str) -> None:
+    """Not over what is there: DVC's cache may share its bytes."""
+    file.unlink()
+    file.write_text(text)
+
+
+def test_what_was_trained_on_other_videos_or_frames_is_not_evaluated(reproduced: Checkout, tmp_path: Path):
+    own = Checkout(tmp_path / "project", reproduced.env)
+    subprocess.run(["cp", "-a", reproduced.path, own.path], check=True)
+    train, frames = (own.path / "data" / name for name in ("splits/train.csv", "frames/settings.json"))
+    write_anew(train, "".join(train.read_text().splitlines(keepends=True)[:-1]))
+    number = runs(own)[0].info.run_id
+    refused = own.run("python", "-m", "src.evaluate", "--run", number, check=False)
+    assert refused.returncode == 1
+    assert f"run {number} was trained on other videos than data/splits has now" in refused.stderr
+    write_anew(frames, json.dumps(json.loads(frames.read_text()) | {"fps": 25.0}))
+    refused = own.run("python", "-m", "src.evaluate", check=False)
+    assert refused.returncode == 1
+    assert "error: the model's extract.fps is 8.0, but data/frames was made with 25.0: train anew" in refused.stderr
 
 
 def test_an_epoch_without_a_run_is_refused(reproduced: Checkout):

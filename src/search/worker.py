@@ -32,6 +32,7 @@ from src.training import run
 from src.training.answers import probabilities, sample
 from src.training.memory import memory_named
 from src.training.state import TrainingState
+from src.video import manifest
 
 OF, SEED = "of", "seed"
 """Attributes of a finalist's training: the slot of the search that it repeats, and its `train.seed`."""
@@ -160,6 +161,8 @@ class Worker:
         values = settings.in_force(exclude={"split", "tune", "evaluate", "predict", "serve", "runtime"})
         tags = {"study": trial.study.study_name, "trial": str(trial.number)}
         tags |= {key: str(value) for key, value in trial.user_attrs.items() if key in (SLOT, OF)}
+        data = self.search.data
+        tags["dataset.sha256"] = manifest.fingerprint([data.train, data.val], extract=settings.extract.of_frames())
         how = {"parent": self.parent, "checkpoints": CHECKPOINTS, "sender": False}
         with recording(settings=values, tags=tags, name=name, **how) as recorder:
             trial.set_user_attr("run", recorder.spool)

@@ -144,15 +144,24 @@ def checkpoint(run: str, epoch: int | None = None) -> Path:
         raise UserError(f"{where} has no checkpoint of run {run} to give: {error}") from None
 
 
+def tags(run: str) -> dict[str, str]:
+    """A run's. Raises `UserError` if there is no such run."""
+    return _run(*configured(), run).data.tags
+
+
+def _run(client: MlflowClient, experiment: str, run: str) -> Run:
+    if (found := find(client, experiment, run)) is None:
+        raise UserError(f"MLflow has no run {run}")
+    return found
+
+
 def settings(run: str) -> dict[str, str]:
     """A run's settings, `section.key`, as text; of an evaluation's own run also those of the training behind it.
 
     Raises `UserError` if there is no such run.
     """
     client, experiment = configured()
-    found = find(client, experiment, run)
-    if found is None:
-        raise UserError(f"MLflow has no run {run}")
+    found = _run(client, experiment, run)
     training = find(client, experiment, found.data.tags.get("trained in", ""))
     own = {key: value for key, value in found.data.tags.items() if key.startswith("evaluate.")}
     return (training.data.params if training else {}) | found.data.params | own

@@ -69,7 +69,9 @@ def extracted(rows: Sequence[dict[str, str]], *, frames: Path, classes: Sequence
     return found
 
 
-def check_settings(frames: Path, *, extract: dict[str, float]) -> None:
+def check_settings(
+    frames: Path, *, extract: dict[str, float], whose: str = "", remedy: str = "run `dvc repro`"
+) -> None:
     """Raise `UserError` if the frames on disk were made with other settings than `extract`."""
     try:
         made = json.loads((frames / "settings.json").read_text())
@@ -77,7 +79,7 @@ def check_settings(frames: Path, *, extract: dict[str, float]) -> None:
         raise _no_frames(frames) from None
     for key, value in extract.items():
         if made[key] != value:
-            raise UserError(f"extract.{key} is {value}, but data/frames was made with {made[key]}: run `dvc repro`")
+            raise UserError(f"{whose}extract.{key} is {value}, but data/frames was made with {made[key]}: {remedy}")
 
 
 def _no_frames(frames: Path) -> UserError:

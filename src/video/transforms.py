@@ -17,8 +17,13 @@ GREY = round(255 * MEAN)
 
 
 def spatial_crops(clip: Tensor, *, size: int, crops: int) -> Tensor:
-    """`(T, 3, H, W)` → `(crops, T, 3, size, size)`: the centre, or three squares along the longer side."""
+    """`(T, 3, H, W)` → `(crops, T, 3, size, size)`: the centre, or three squares along the longer side.
+
+    Raises ValueError where a frame has no room for one.
+    """
     height, width = clip.shape[-2:]
+    if size > min(height, width):
+        raise ValueError(f"a square of {size} pixels out of frames of {width}×{height}")
     places = torch.linspace(0, 1, crops).tolist() if crops > 1 else [0.5]
     tops = [round((height - size) * (place if height > width else 0.5)) for place in places]
     lefts = [round((width - size) * (place if width >= height else 0.5)) for place in places]

@@ -171,6 +171,11 @@ def test_a_part_of_the_frame_has_a_shape_within_aspect():
     assert (height, width) == (pytest.approx(64 / 8**0.5, abs=2), pytest.approx(64 / 2**0.5, abs=2))
 
 
+def test_a_square_that_a_frame_has_no_room_for_is_refused():
+    with pytest.raises(ValueError, match="a square of 32 pixels out of frames of 40×24"):
+        spatial_crops(torch.zeros(1, 3, 24, 40, dtype=torch.uint8), size=32, crops=1)
+
+
 def test_one_crop_is_the_centre():
     crops = spatial_crops(chart(), size=32, crops=1)
     assert crops.shape == (1, 3, 3, 32, 32)
