@@ -141,6 +141,7 @@ class Learner:
 
         Wu & Johnson, arXiv:2105.07576, section 3: running averages lag behind the weights, most of all averaged ones.
         """
+        torch.manual_seed(int(np.random.SeedSequence([self.seed, epoch, self.team.rank]).generate_state(1)[0]))
         with autocast(self.device, precision=self.precision):
             clips = (self.colours(clips.to(self.device), epoch=epoch, draws=draws) for clips, _, draws in parts)
             update_bn(clips, self.answering)

@@ -26,7 +26,7 @@ from src.training.fit import Fit, Observer
 from src.training.state import TrainingState
 from src.video.manifest import Video
 
-SUPERVISED = {"balanced": False, "early_stopping": None, "freeze": None, "freeze_norms": False}
+SUPERVISED = {"balanced": False, "early_stopping": None, "freeze": None, "freeze_norms": False, "backbone_lr": 1.0}
 """Settings of `train` that are about labels of videos, or about weights that are there already."""
 
 

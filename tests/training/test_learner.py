@@ -239,3 +239,14 @@ def test_a_learner_goes_on_from_a_saved_state(settings):
     assert torch.equal(second.network.head.weight, whole.network.head.weight)
     assert torch.equal(second.answering.head.weight, whole.answering.head.weight)
     assert second.scaler.get_scale() == whole.scaler.get_scale()
+
+
+def test_norms_are_set_alike_whatever_was_drawn_before():
+    """A resumed training comes to them without the steps that were made before."""
+    clips, found = torch.randint(256, (4, 3, 2, 8, 8), dtype=torch.uint8), []
+    for seed in (1, 2):
+        network = nn.Sequential(nn.Dropout(0.5), nn.BatchNorm3d(3))
+        torch.manual_seed(seed)
+        learner(network).set_norms([(clips, torch.zeros(4), torch.arange(4))], epoch=3)
+        found.append(network[1].running_mean)
+    assert torch.equal(*found)

@@ -59,6 +59,20 @@ def test_rate_and_passes_are_pre_trainings_own(videos, tmp_path):
     assert max(same.rates) == pytest.approx(SETTINGS["lr"] * 0.5)
 
 
+def test_all_of_the_network_learns_at_that_rate(videos, tmp_path, monkeypatch):
+    """`train.backbone_lr` is for weights that are there already."""
+    made = []
+
+    class Kept(module.Fit):
+        def __init__(self, *positional, **named):
+            super().__init__(*positional, **named)
+            made.append(self)
+
+    monkeypatch.setattr(module, "Fit", Kept)
+    pretrained(videos, tmp_path)
+    assert {group["share"] for group in made[0].learner.optimizer.param_groups} == {1.0}
+
+
 def test_interrupted_it_goes_on_and_ends_the_same(videos, tmp_path):
     def act(number):
         if number == 3:

@@ -133,7 +133,7 @@ def pretrained(
         videos[:2],
         model=TINY_MODEL,
         augment=AUGMENT | (augment or {}),
-        settings=SETTINGS | {"early_stopping": 1, "balanced": True},  # neither of which it has a use for
+        settings=SETTINGS | {"early_stopping": 1, "balanced": True, "backbone_lr": 0.1},  # all three of no use here
         pretraining={"epochs": 2, "task": "instance", "lr": None, "windows": 2} | pretraining,
         flips=True,
         runtime=RUNTIME,
