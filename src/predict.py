@@ -80,15 +80,21 @@ def answer_all(
         source = Source()
         try:
             whole = one(predictor, path, settings, source)
-            if target:
-                annotate(target, path, whole, source)
         except (UnreadableVideoError, OSError) as error:
-            reason = error.strerror if isinstance(error, OSError) and error.strerror else error
-            print(f"error: {path}: {reason}", file=sys.stderr)
+            print(f"error: {path}: {_reason(error)}", file=sys.stderr)
             failed += 1
-        else:
-            print(json.dumps(whole, ensure_ascii=False) if as_json else verdict.table(whole), flush=True)
+            continue
+        print(json.dumps(whole, ensure_ascii=False) if as_json else verdict.table(whole), flush=True)
+        if target:
+            try:
+                annotate(target, path, whole, source)
+            except (UnreadableVideoError, OSError) as error:
+                raise UserError(f"--annotate {target}: {_reason(error)}") from None
     return failed
+
+
+def _reason(error: Exception) -> str:
+    return getattr(error, "strerror", None) or str(error)
 
 
 def watch(predictor: Predictor, camera: str, settings: Predict, *, as_json: bool) -> None:

@@ -183,11 +183,16 @@ def main() -> None:
     rows, identical = merge_identical(division(inventory, params.split.number), paths.RAW, published=published)
     for first, other in identical:
         print(f"note: {first} and {other} are the same file, so their groups count as one")
+    labels = sorted({row["label"] for row in rows})
+    if len(labels) < 2:
+        raise UserError(
+            f"all {len(rows)} videos are of one class, {labels[0]}: there is nothing to tell apart. Classes are the "
+            f"folders in dataset.path ({params.dataset.path}): is it one too high?"
+        )
     sides = split(rows, **params.split.model_dump(exclude={"number"}), published=published)
     for side, members in sides.items():
         tables.write(paths.SPLITS / f"{side}.csv", [{c: row[c] for c in COLUMNS} for row in members], columns=COLUMNS)
         print(f"{side:5}  {len(members):6} videos  {len({row['group'] for row in members}):5} groups")
-    labels = sorted({row["label"] for row in rows})
     mirrored_labels(labels, params.dataset.mirror)  # a class that is misspelt there is found before hours of extraction
     files.write_text(paths.SPLITS / "classes.txt", "".join(f"{label}\n" for label in labels))
 

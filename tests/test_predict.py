@@ -172,6 +172,13 @@ def test_a_video_is_annotated_with_the_answer_of_each_moment(tmp_path, predictor
         assert bar[: round(64 * whole["parts"][part]["top"][0]["probability"]) - 4].all()
 
 
+def test_what_cannot_be_annotated_is_answered_all_the_same(tmp_path, predictor, capsys):
+    path = clips.write(tmp_path / "a.mp4", clips.numbered(31))
+    with pytest.raises(UserError, match=r"--annotate .*a\.mp4/out\.mp4: "):
+        said(predictor, path, capsys=capsys, target=path / "out.mp4")
+    assert json.loads(capsys.readouterr().out)["video"] == str(path)
+
+
 def test_a_stream_is_watched_part_after_part(tmp_path, predictor, capsys):
     """Over a socket, as an IP camera sends; what a camera at this machine sends differs by FFmpeg's reader alone."""
     content = clips.write(tmp_path / "a.ts", clips.numbered(31) * 8, codec="mpeg2video").read_bytes()

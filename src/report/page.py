@@ -112,7 +112,7 @@ def histogram(values: Sequence[float], *, bars: int = 20, limit: float = math.in
 
 
 def contact_sheet(rows: Sequence[np.ndarray], *, cell: tuple[int, int] = CELL) -> Picture:
-    """A row of small pictures for each `(T, H, W, 3)` uint8 RGB array; at most `BUDGET` bytes of JPEG.
+    """A row of small pictures for each `(T, H, W, 3)` uint8 RGB array; at most `BUDGET` bytes of JPEG, if they suffice.
 
     `cell` is the height that a picture has room for, and the width, in pixels.
     """
@@ -129,8 +129,11 @@ def contact_sheet(rows: Sequence[np.ndarray], *, cell: tuple[int, int] = CELL) -
             top = i * (height + GAP) + (height - cell.shape[0]) // 2
             left = j * (width + GAP) + (width - cell.shape[1]) // 2
             sheet[top : top + cell.shape[0], left : left + cell.shape[1]] = cell
-    encoded = (jpeg.encode(sheet, quality=quality) for quality in (90, 80, 70, 60, 45, 30, 15, 5))
-    return Picture(next(data for data in encoded if len(data) <= BUDGET), *sheet.shape[:2])
+    for quality in (90, 80, 70, 60, 45, 30, 15, 5):
+        data = jpeg.encode(sheet, quality=quality)
+        if len(data) <= BUDGET:
+            break
+    return Picture(data, *sheet.shape[:2])
 
 
 def _fitted(frame: np.ndarray, cell: tuple[int, int]) -> np.ndarray:

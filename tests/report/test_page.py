@@ -112,6 +112,13 @@ def test_tall_and_wide_frames_keep_their_shape_in_the_middle_of_a_cell():
         assert np.abs(np.subtract((xs.min(), xs.max() + 1), columns)).max() <= 2
 
 
+def test_a_sheet_of_more_than_the_budget_holds_is_as_small_as_it_gets():
+    noise = np.random.default_rng(0).integers(0, 256, (16, 72, 128, 3), dtype=np.uint8)
+    picture = page.contact_sheet([noise] * 32)
+    assert len(picture.jpeg) > BUDGET
+    assert jpeg.decode(picture.jpeg).shape[:2] == (picture.height, picture.width)
+
+
 def test_no_sheet_is_larger_than_the_budget_even_of_noise():
     noise = np.random.default_rng(0).integers(0, 256, (4, 72, 128, 3), dtype=np.uint8)
     picture = page.contact_sheet([noise] * 4)
