@@ -1,4 +1,4 @@
-"""Extraction of frames: frames a second beside the `ffmpeg` command line, at equal size and quality.
+"""Extraction of frames: frames a second beside the `ffmpeg` command line, at the nearest size and quality.
 
     python -m bench.extraction --source /where/UCF101/is
 
@@ -245,7 +245,7 @@ def compare(bench: Bench, fair: dict[str, Encoding], *, rounds: int) -> str:
     header = ["", "frames a second, median", "seconds of each round", "CPU ms a frame", "bytes a frame", "PSNR, dB"]
     ours = rates.pop(None)
     return (
-        f"{common.table(header, rows)}\nOurs has {ours / max(rates.values()):.2f} of the speed of the faster ffmpeg.\n"
+        f"{common.table(header, rows)}\nOurs is {ours / max(rates.values()):.2f} times as fast as the faster ffmpeg.\n"
     )
 
 

@@ -5,7 +5,7 @@
 Trains a tiny network on the embedded videos in a fresh copy of this checkout: once to the end, and once killed with
 SIGKILL at random moments, every third time while a file of its state is being written, and started again each time,
 with another number of loader processes. Then compares weights, history and MLflow's points. Prints the table of
-docs/training.md; some five minutes on two cores.
+docs/training.md; some minutes on two cores.
 """
 
 from __future__ import annotations
