@@ -126,7 +126,9 @@ class Outcome:
             "seconds": self.spent,
         }
         files.write_text(paths.TUNE_RESULT, json.dumps(result, indent=1) + "\n")
-        recorder.results(numbers, [paths.TUNE, paths.TUNE_RESULT, paths.TUNED, *pictures], folder="tune")
+        # A step that rises with what is known: the numbers of a search that has gone on come after those before.
+        recorder.points(numbers, step=len(self.there.done) + sum(len(each.trials) for each in self.ranking))
+        recorder.results({}, [paths.TUNE, paths.TUNE_RESULT, paths.TUNED, *pictures], folder="tune")
 
     def test_lines(self) -> list[str]:
         test, winner, own = self.test, self.winner, self.own

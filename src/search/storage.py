@@ -94,8 +94,8 @@ def connect(url: str | None, *, heartbeat: int = HEARTBEAT, wait: bool = False) 
     url = url or f"sqlite:///{paths.OPTUNA_DB}"
     try:
         parsed = sqlalchemy.make_url(url)
-    except sqlalchemy.exc.ArgumentError:
-        raise UserError(f"--storage {url}: {expected}") from None
+    except (sqlalchemy.exc.ArgumentError, ValueError):  # the latter for a port that is no number
+        raise UserError(f"--storage {shown(url)}: {expected}") from None
     if parsed.get_backend_name() == "sqlite":
         options = {"connect_args": {"timeout": 60}}
     elif parsed.get_backend_name() == "postgresql":
