@@ -54,7 +54,10 @@ class Lock:
 
     @property
     def holder(self) -> int | None:
-        """The process that holds it; None if it is free. Negative for a process of another machine."""
+        """The process that holds it; None if it is free.
+
+        Negative for a process of another machine, 0 for one of another container.
+        """
         try:
             file = os.open(self.path, os.O_RDWR)
         except FileNotFoundError:

@@ -30,7 +30,10 @@ def commit() -> dict[str, str]:
     """The commit that runs, and whether the tree differs from it, apart from what the pipeline itself writes."""
 
     def git(*arguments: str) -> str | None:
-        answer = subprocess.run(["git", *arguments], cwd=paths.ROOT, capture_output=True, text=True)
+        try:
+            answer = subprocess.run(["git", *arguments], cwd=paths.ROOT, capture_output=True, text=True)
+        except FileNotFoundError:  # no git, as in a slim container
+            return None
         return answer.stdout.strip() if answer.returncode == 0 else None
 
     commit = git("rev-parse", "HEAD")

@@ -330,11 +330,11 @@ def left_over(spool: Spool) -> str:
 
 
 def shown(uri: str | None) -> str:
-    """A tracking server's address to print: without a password; mlflow.db for the local store."""
+    """A server's address to print, without a password or a query, which may have one; mlflow.db for the local store."""
     if uri is None:
         return paths.MLFLOW_DB.name
     scheme, found, rest = uri.partition("://")
-    place, slash, path = rest.partition("/")
+    place, slash, path = rest.partition("?")[0].partition("/")
     return f"{scheme}{found}{place.rpartition('@')[2]}{slash}{path}"
 
 

@@ -152,7 +152,7 @@ class Spool:
     def take_over(self) -> bool:
         """Hold the sender's lock. A sender that lives is asked to stop, and made to after 5 s: it can send again.
 
-        False if it is another machine's.
+        False if it is another machine's, or another container's.
         """
         for force in (signal.SIGTERM, signal.SIGKILL):
             end, asked = time.monotonic() + 5, set()
@@ -160,7 +160,7 @@ class Spool:
                 if self.sender.acquire():
                     return True
                 holder = self.sender.holder
-                if holder is not None and holder < 0:
+                if holder is not None and holder <= 0:
                     return False
                 if holder is not None and holder not in asked:
                     asked.add(holder)

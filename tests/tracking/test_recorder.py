@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from src import paths
+from src.tracking import origin
 from src.tracking.recorder import Recorder, shown
 from src.tracking.spool import Spool
 from tests.conftest import Checkout
@@ -103,6 +104,7 @@ def test_too_small_a_share_is_said_once(mine: Spool, capsys: pytest.CaptureFixtu
 
 def test_a_password_is_not_printed():
     assert shown("https://me:secret@example.org/mlflow") == "https://example.org/mlflow"
+    assert shown("postgresql://host:1/db?user=me&password=secret") == "postgresql://host:1/db"
     assert shown(None) == "mlflow.db"
 
 
@@ -165,3 +167,8 @@ print(recorder.spool)
     assert [points(remote, run, "loss") for run in runs(remote)] == [[(1, 1.0), (2, 0.5)]]
     assert remote.run(*python(code, "0123456789abcdef")).stdout != f"{name}\n"
     assert len(runs(remote)) == 2
+
+
+def test_without_git_no_commit_is_known(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("PATH", "")
+    assert origin.commit() == {"git.commit": "none"}

@@ -11,6 +11,7 @@ import pytest
 
 from src import paths
 from src.tracking import spool
+from src.tracking.lock import Lock
 from src.tracking.spool import Log, Spool
 
 RUN = {"kind": "run", "uri": None, "experiment": "test", "tags": {}, "params": {}, "evaluates": None, "time": 1}
@@ -27,6 +28,16 @@ def lines(log: Log) -> list[dict]:
 
 def points(step: int, **values: float) -> dict:
     return {"kind": "points", "values": values, "step": step, "time": 2}
+
+
+@pytest.mark.parametrize("holder", [-7, 0])
+def test_a_sender_on_another_machine_or_in_another_container_is_left_alone(monkeypatch, holder):
+    """To the system 0 is this process's own group."""
+    mine = Spool.create(RUN)
+    monkeypatch.setattr(Lock, "acquire", lambda _: False)
+    monkeypatch.setattr(Lock, "holder", property(lambda _: holder))
+    monkeypatch.setattr("os.kill", lambda *_: pytest.fail("it was killed"))
+    assert mine.take_over() is False
 
 
 def test_a_line_that_a_crash_has_torn_is_cut_off_and_appending_goes_on(tmp_path):
