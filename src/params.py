@@ -92,6 +92,12 @@ def apply(recipes: Iterable[str | Path], overrides: Iterable[str], *, target: Pa
     round_trip = YAML()
     round_trip.width = 200
     tag, add = "tag:yaml.org,2002:", round_trip.representer.add_representer
+
+    def quotes(text: str) -> str | None:
+        """For what is no text to PyYAML, which reads it: Yes, on, 12:30."""
+        return None if yaml.SafeLoader("").resolve(yaml.ScalarNode, text, (True, False)) == f"{tag}str" else "'"
+
+    add(str, lambda writer, text: writer.represent_scalar(f"{tag}str", text, style=quotes(text)))
     add(type(None), lambda writer, _: writer.represent_scalar(f"{tag}null", "null"))
     add(float, lambda writer, number: writer.represent_scalar(f"{tag}float", _written(number)))
     # As `load` reads it: to ruamel.yaml, 1e-3 is a number.
@@ -157,6 +163,8 @@ def _explain(error: dict[str, Any]) -> str:
     keys = [str(part) for part in error["loc"]]
     key, given = ".".join(keys[:2]), error["input"]
     message = error["msg"].removeprefix("Value error, ")
+    if keys[:2] == ["tune", "space"]:
+        key = ".".join(keys)
     if error["type"] == "value_error":
         return ": ".join([key, *keys[2:], message]) if len(keys) > 2 else message
     if error["type"] == "extra_forbidden":

@@ -74,6 +74,8 @@ class Dataset(Section):
     def _says_where_the_videos_are(self) -> Dataset:
         if self.name == "folder" and not self.path:
             raise ValueError("dataset.path is needed when dataset.name is folder")
+        if self.name == "synthetic" and self.path:
+            raise ValueError("dataset.path is for folder, ucf101 and hmdb51; dataset.name is synthetic")
         if self.path and self.archive:
             raise ValueError("dataset.path and dataset.archive both say where the videos are; set one of them to null")
         if self.path and self.sha256:

@@ -307,6 +307,25 @@ def test_apply_writes_null_as_null_and_collections_in_one_line(file):
         assert f"\n{line}" in text
 
 
+@pytest.mark.parametrize("word", ["Yes", "off", "12:30", "1e3", "~", "2026-11-27", "0o17", "=", "Walk", "a: b", "#1"])
+def test_a_word_that_is_none_to_yaml_stays_one(file, word):
+    given = ["dataset.name=folder", "dataset.path=x", "dataset.mirror={}", f"dataset.classes=['{word}', 'Run']"]
+    apply([], given, target=file)
+    assert load(file).dataset.classes == [word, "Run"]
+
+
+@pytest.mark.parametrize(
+    ("space", "message"),
+    [
+        ("{train.lr: {low: 0.1, hihg: 0.2}}", "tune.space.train.lr"),
+        ("{train.lr: {low: 0.1, high: x}}", "tune.space.train.lr"),
+    ],
+)
+def test_what_is_wrong_in_a_space_is_named_by_its_setting(file, space, message):
+    with pytest.raises(UserError, match=message):
+        apply([], [f"tune.space={space}"], target=file)
+
+
 def test_a_small_number_survives_apply(file):
     apply([], ["train.weight_decay=1e-5", "train.lr=1.25e-5"], target=file)
     assert (load(file).train.weight_decay, load(file).train.lr) == (1e-5, 1.25e-5)
@@ -453,6 +472,7 @@ def test_a_wrong_setting_ends_the_command_in_one_line(tmp_path):
     ("changes", "message"),
     [
         ({"sha256": "a" * 64}, "dataset.sha256 is for ucf101 and hmdb51; dataset.name is synthetic"),
+        ({"path": "x"}, "dataset.path is for folder, ucf101 and hmdb51; dataset.name is synthetic"),
         ({"name": "folder", "path": "x", "partial": True}, "dataset.partial is for ucf101 and hmdb51"),
         ({"name": "ucf101", "group": "g"}, "dataset.group is for a folder of your own; dataset.name is ucf101"),
         ({"name": "ucf101", "path": "x", "archive": "y"}, "dataset.path and dataset.archive both say where"),
