@@ -230,6 +230,7 @@ def test_storages_that_do_not_answer_or_are_unknown_are_named(own: Checkout):
     for url, reason in (
         ("postgresql://me:secret@127.0.0.1:1/tune", "does not answer"),
         ("mysql://me:secret@127.0.0.1/tune", "expected postgresql://"),
+        ("postgresql://me:secret@127.0.0.1:PORT/tune", "expected postgresql://"),
     ):
         began = time.monotonic()
         refused = own.run(*tune("--storage", url), check=False)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import re
+import sys
 from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
@@ -67,7 +68,9 @@ def raw_names(sources: list[Source]) -> list[str]:
             folders = source.path.parent.resolve().relative_to(root).parts
             name = "__".join([*folders, f"{source.path.stem}_{source.path.suffix[1:]}{source.path.suffix}"])
         names.append(f"{source.label}/{name}")
-    if repeated := [stem for stem, times in Counter(name.rpartition(".")[0] for name in names).items() if times > 1]:
+        if any("\ud800" <= sign <= "\udfff" for sign in names[-1]):  # how Python has bytes that are no UTF-8
+            raise UserError(f"dataset.path: the name of {str(source.path)!a} is not UTF-8; rename it")
+    if repeated := [stem for stem, times in Counter(str(Path(n).with_suffix("")) for n in names).items() if times > 1]:
         raise UserError(f"dataset.path: two videos would both be {repeated[0]} in data/raw; rename or remove one")
     return names
 
@@ -77,7 +80,10 @@ def _from_folder(folder: Path) -> list[Source]:
     parts = {PARTS.get(entry.name.lower()) for entry in below}
     # One class may well be called `training`; with a `test` beside it, it is a division.
     if not parts or (None in parts and len(parts) <= 2):
-        return [Source(path, label.name, "") for label in below for path in _videos(label)]
+        videos = {label.name: _videos(label) for label in below}
+        if empty := [label for label, found in videos.items() if not found]:
+            print(f"note: {folder}: no video in {', '.join(empty)}, so no class of that name", file=sys.stderr)
+        return [Source(path, label, "") for label, found in videos.items() for path in found]
     if None in parts or len(parts) < len(below) or "train" not in parts or len(parts) == 1:
         raise UserError(
             f"dataset.path: {folder} is divided into {', '.join(e.name for e in below)}; "
@@ -98,8 +104,9 @@ def _folders(folder: Path) -> list[Path]:
 
 
 def _videos(folder: Path) -> list[Path]:
-    files = (path for path in folder.rglob("*") if not path.is_dir() and not path.name.startswith("."))
-    return sorted(path for path in files if VIDEO.fullmatch(path.name))
+    """The videos anywhere below, but for what is hidden."""
+    files = (path for path in folder.rglob("*") if not path.is_dir() and VIDEO.fullmatch(path.name))
+    return sorted(path for path in files if not any(part.startswith(".") for part in path.relative_to(folder).parts))
 
 
 def _from_list(path: Path) -> list[Source]:

@@ -66,6 +66,8 @@ class Downloads:
         several processes, one does the work and the others wait for it.
         """
         if _is_folder(place, setting=setting):
+            if sha256:
+                raise UserError(f"dataset.sha256 is of an archive, and {setting} {place} is a folder; set it to null")
             return _path(place)
         if tree := self._right_tree(place, sha256):
             return tree

@@ -211,11 +211,10 @@ def _answer(url: str, get: Get, headers: dict[str, str]) -> Response:
         raise _RetryableError(f"no answer: {_in_words(cause)}") from error
     except OSError as error:  # as are all others of requests, and a bundle of the environment that is not there
         raise UserError(f"{shown(url)}: {_in_words(error)}; {ELSEWHERE}") from None
-    if is_secure(url) and not is_secure(response.url):
+    passed = [each.url for each in (*response.history, response) if not is_secure(each.url)]
+    if is_secure(url) and passed:
         response.close()
-        raise UserError(
-            f"{shown(url)}: the server leads to {shown(response.url)}, where anyone could answer; {ELSEWHERE}"
-        )
+        raise UserError(f"{shown(url)}: the server leads to {shown(passed[0])}, where anyone could answer; {ELSEWHERE}")
     status = response.status_code
     if status in (200, 206) or (status == 416 and "Range" in headers):
         return response

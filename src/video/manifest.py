@@ -75,7 +75,7 @@ def check_settings(
     """Raise `UserError` if the frames on disk were made with other settings than `extract`."""
     try:
         made = json.loads((frames / "settings.json").read_text())
-    except FileNotFoundError:
+    except (FileNotFoundError, ValueError):  # none, or one that a power cut has emptied
         raise _no_frames(frames) from None
     for key, value in extract.items():
         if made[key] != value:

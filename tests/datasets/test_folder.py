@@ -1,5 +1,6 @@
 """Folders and lists as people have them → what is in them, or one line that says what is wrong."""
 
+import os
 from pathlib import Path
 
 import pytest
@@ -59,6 +60,12 @@ def test_what_is_no_video_is_left_out(videos):
     put(videos, "Walk/a.mp4", "Walk/notes.txt", "Walk/a.jpg", "Walk/.a.mp4", "Walk/._b.mov", ".cache/x.mp4", "top.mp4")
     put(videos, "Walk/cut.mp4/readme.txt", "Empty/readme.txt")
     assert found(videos) == [("Walk/a.mp4", "Walk", "", "")]
+
+
+def test_hidden_folders_are_left_out_and_a_class_without_videos_is_named(videos, capsys):
+    put(videos, "Walk/a.mp4", "Walk/.ipynb_checkpoints/a-checkpoint.mp4", "Run/b.mxf")
+    assert found(videos) == [("Walk/a.mp4", "Walk", "", "")]
+    assert capsys.readouterr().err == f"note: {videos}: no video in Run, so no class of that name\n"
 
 
 def test_capitals_spaces_and_other_alphabets_are_fine(videos):
@@ -251,6 +258,19 @@ def test_a_video_that_is_listed_twice_is_named(videos):
     (videos / "list.csv").write_text("video,label\na.mp4,Walk\na.mp4,Walk\n")
     with pytest.raises(UserError, match=r"two videos would both be Walk/a_mp4 in data/raw; rename or remove one"):
         raw_names(find(videos / "list.csv", group=None))
+
+
+def test_names_without_extension_and_labels_with_points_are_names_like_others(videos):
+    put(videos, "one", "two")
+    (videos / "list.csv").write_text("video,label\none,A.1\ntwo,A.1\n")
+    assert raw_names(find(videos / "list.csv", group=None)) == ["A.1/one", "A.1/two"]
+
+
+def test_a_name_that_is_not_utf8_is_named(videos):
+    put(videos, "Walk/a.mp4")
+    (videos / os.fsdecode(b"Walk/caf\xe9.mp4")).touch()
+    with pytest.raises(UserError, match=r"dataset.path: the name of '.*caf.udce9.mp4' is not UTF-8; rename it"):
+        raw_names(find(videos, group=None))
 
 
 def test_names_made_up_here_do_not_meet_names_that_are_there(videos):

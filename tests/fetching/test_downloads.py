@@ -338,6 +338,8 @@ def test_a_folder_is_taken_as_it_is_and_nothing_is_an_error(tmp_path):
     assert downloads.folder(str(tmp_path / "lists"), setting="dataset.lists", unpacked=1) == tmp_path / "lists"
     with pytest.raises(UserError, match=r"dataset\.lists: nowhere\.zip does not exist"):
         downloads.folder("nowhere.zip", setting="dataset.lists", unpacked=1)
+    with pytest.raises(UserError, match=r"dataset\.sha256 is of an archive, and dataset\.archive .*lists is a folder"):
+        downloads.folder(str(tmp_path / "lists"), setting="dataset.archive", unpacked=1, sha256="0" * 64)
     assert not (tmp_path / "downloads").exists()
 
 

@@ -746,6 +746,15 @@ def test_a_server_that_leads_from_https_to_http_is_refused(server, secure, targe
     assert not target.exists()
 
 
+def test_nor_may_it_lead_there_on_the_way(server, secure, target, root_pem):
+    """Who answers for http may lead to an https of their own."""
+    server.replies = [Reply(status=302, headers={"Location": f"{secure.root}/elsewhere"})]
+    secure.replies = [Reply(status=302, headers={"Location": server.url})]
+    said = refusal(secure.url, target, ca_bundle=root_pem)
+    assert said.startswith(f"{secure.url}: the server leads to {server.url}, where anyone could answer; ")
+    assert not target.exists()
+
+
 def test_without_verification_it_works_and_says_so_once(secure, target, capsys):
     secure.replies = [Reply(drop_after=30_000)]
     fetch(secure.url, target, check=accept, insecure=True)

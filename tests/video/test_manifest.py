@@ -6,7 +6,7 @@ import pytest
 
 from src import tables
 from src.command import UserError
-from src.video.manifest import COLUMNS, Video, fingerprint, frame_file, videos
+from src.video.manifest import COLUMNS, Video, check_settings, fingerprint, frame_file, videos
 
 CLASSES = ["Run", "Walk"]
 
@@ -96,3 +96,9 @@ def test_the_fingerprint_follows_what_decides_and_nothing_else():
         fingerprint([[clip()], [clip(name="Run/b.mp4")]], extract=extract | {"fps": 25}),
     ]
     assert len({first, *others}) == 6
+
+
+def test_settings_that_a_power_cut_has_emptied_are_no_frames(tmp_path):
+    (tmp_path / "settings.json").touch()
+    with pytest.raises(UserError, match="no frames; run `dvc repro extract_frames`"):
+        check_settings(tmp_path, extract={"fps": 25.0})
