@@ -313,6 +313,16 @@ def test_the_command_writes_the_sides_and_the_class_list(tmp_path):
 
     one = [{c: row[c] for c in columns} | {"label": "all"} for row in inventory]
     tables.write(data / "videos.csv", one, columns=columns)
-    refused = checkout.run("python", "-m", "src.split", *shares, "--set", "dataset.path=/videos", check=False)
+    refused = checkout.run(
+        "python",
+        "-m",
+        "src.split",
+        *shares,
+        "--set",
+        "dataset.name=folder",
+        "--set",
+        "dataset.path=/videos",
+        check=False,
+    )
     assert refused.returncode == 1
     assert "all 16 videos are of one class, all: there is nothing to tell apart" in refused.stderr

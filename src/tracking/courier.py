@@ -26,14 +26,17 @@ from src.tracking.spool import Spool
 @contextmanager
 def courier(parent: str) -> Iterator[None]:
     """Have what is nested in the spool `parent` sent while the context lasts; what is left at its end is waited for."""
-    process = start_beside("src.tracking.courier", parent)
+    process, nested = start_beside("src.tracking.courier", parent), []
     try:
         try:
             yield
         finally:
-            settle([each.name for each in spool.everyone() if _parent(each) == parent])
+            nested = [each for each in spool.everyone() if _parent(each) == parent]
+            settle([each.name for each in nested])
     finally:
         stop(process)
+        for each in nested:  # it may have been ended while it removed one
+            each.sweep()
 
 
 def follow(parent: str) -> None:

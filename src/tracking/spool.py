@@ -238,9 +238,16 @@ class Spool:
 
     def remove(self) -> None:
         """Remove the folder. At once for all who look, so that nobody makes a file in it meanwhile."""
-        gone = self.folder.with_name(f".{self.name}.gone")
-        self.folder.rename(gone)
-        shutil.rmtree(gone)
+        self.folder.rename(self._gone)
+        shutil.rmtree(self._gone)
+
+    def sweep(self) -> None:
+        """Remove what is left of one that a process was removing when it was ended."""
+        shutil.rmtree(self._gone, ignore_errors=True)
+
+    @property
+    def _gone(self) -> Path:
+        return self.folder.with_name(f".{self.name}.gone")
 
 
 def folder() -> Path:

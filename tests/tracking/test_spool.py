@@ -40,6 +40,16 @@ def test_a_sender_on_another_machine_or_in_another_container_is_left_alone(monke
     assert mine.take_over() is False
 
 
+def test_what_was_not_removed_to_its_end_is_swept_away(monkeypatch):
+    mine, other = Spool.create(RUN), Spool.create(RUN)
+    with monkeypatch.context() as ended:
+        ended.setattr("shutil.rmtree", lambda *_, **__: None)
+        mine.remove()
+    assert len(list(spool.folder().iterdir())) == 2
+    mine.sweep()
+    assert [each.name for each in spool.folder().iterdir()] == [other.name]
+
+
 def test_a_line_that_a_crash_has_torn_is_cut_off_and_appending_goes_on(tmp_path):
     log = Log(tmp_path / "log")
     log.path.write_bytes(b'{"a": 1}\n{"a": 2}\n{"a": ')
