@@ -83,6 +83,8 @@ def kill(process: subprocess.Popen[str], state: Path, *, rng: random.Random, sav
     process.send_signal(signal.SIGKILL)
     if process.wait() == 0:
         return None
+    if process.returncode != -signal.SIGKILL:
+        raise RuntimeError(f"the training failed by itself after {resumed}, with {process.returncode}")
     return Kill(workers, resumed, ", ".join(_unfinished(state)))
 
 
@@ -112,7 +114,7 @@ def survive(checkout: Checkout, *, kills: int, epochs: int, seed: int) -> Outcom
                 process = train(checkout, epochs=epochs, workers=workers)
                 done = kill(process, state, rng=rng, saving=number % 3 == 2, workers=workers)
                 if done is None:
-                    break
+                    raise RuntimeError(f"the training ended after {number} kills: it needs more epochs for {kills}")
                 found.append(done)
                 bar.update()
         process = train(checkout, epochs=epochs, workers=rng.randrange(4))

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     import torch
 
     from src.training.fit import Fit
+    from src.training.learner import Step
     from src.video.manifest import Video
 
 VIDEOS, CLASSES = 64, 4  # distinct videos
@@ -80,17 +81,15 @@ def measure(training: Fit, *, steps: int, rounds: int = ROUNDS) -> dict[str, flo
     in_memory = [[value.to(training.device) for value in part] for part in training.batches]
 
     def step_alone() -> int:
-        for step in range(steps):
-            learner.step(
-                in_memory, batch=stream.batch, epoch=0, step=step, part=0, rate=training.schedule.lr / 100, stop=False
-            )
-        return steps * stream.batch
+        how = {"batch": stream.batch, "epoch": 0, "part": 0, "rate": training.schedule.lr / 100, "stop": False}
+        return round(sum(learner.step(in_memory, step=step, **how).clips for step in range(steps)))
 
     def loaders_alone() -> int:
         stream.begin(1, until=steps)
         return sum(len(labels) for _, labels, _ in training.batches)
 
     def both() -> int:
+        done: list[Step] = []
         stream.begin(2, until=steps)
         train_epoch(
             learner,
@@ -98,9 +97,9 @@ def measure(training: Fit, *, steps: int, rounds: int = ROUNDS) -> dict[str, flo
             training.batches,
             rate=lambda step: training.schedule.lr / 100,
             stop=lambda: False,
-            after_step=lambda step: None,
+            after_step=done.append,
         )
-        return steps * stream.batch
+        return round(sum(step.clips for step in done))
 
     ways = {"step": step_alone, "loaders": loaders_alone, "both": both}
     for work in ways.values():

@@ -507,7 +507,7 @@ def test_a_video_that_takes_too_long_is_refused_by_name_and_the_others_are_done(
     assert stamps(tmp_path / "frames").keys() == {"a", "c"}
 
 
-def test_a_file_in_which_the_decoder_hangs_is_given_up_and_the_others_are_done(tmp_path, monkeypatch):
+def test_a_file_in_which_the_decoder_hangs_is_given_up_and_the_others_are_done(tmp_path):
     raw = tmp_path / "raw"
     good(raw, "Run/a.mp4", "Walk/c.mp4")
     os.mkfifo(raw / "Run" / "hangs.mp4")  # whoever opens it waits for ever

@@ -536,7 +536,7 @@ def test_after_enough_tries_it_says_what_happened_and_what_is_kept(server, targe
     assert left(target) == ["videos.zip.part", "videos.zip.part.json"]
 
 
-def test_nobody_at_the_address_is_tried_again_and_named(server, target):
+def test_nobody_at_the_address_is_tried_again_and_named(target):
     with Server(File(b"")) as gone:
         url = gone.url
     message = refusal(url, target)

@@ -75,8 +75,6 @@ def refused(path: Path, alpha: int = 4) -> str:
 
 # pytorchvideo's hub
 
-OF_R50_IN_R101 = [((3, 1, 1),) * 6 + ((1, 1, 1),) * 17]
-
 
 @pytest.mark.parametrize(
     ("depth", "alpha", "fusion_kernel", "frames", "temporal_blocks"),

@@ -157,7 +157,7 @@ def test_several_at_once_wait_their_turn_and_get_their_own_answer(page: str, tmp
         assert f"{video.name}: 0.4 s of video" in answer
 
 
-def test_an_address_in_place_of_an_upload_is_not_fetched(page: str, tmp_path: Path):
+def test_an_address_in_place_of_an_upload_is_not_fetched(page: str):
     asked_for = []
 
     class Elsewhere(BaseHTTPRequestHandler):

@@ -261,7 +261,7 @@ def test_alone_everything_is_as_it_is():
 
 def test_one_that_left_properly_is_not_missed(frames, tmp_path):
     """Another is still busy, for longer than the silence that counts as death."""
-    first, second = by_hand(tmp_path, frames, epochs=1, warmup=0, beats=[0.1, 5.0], busy=8.0)
+    first, second = by_hand(tmp_path, frames, epochs=1, warmup=0, beats=BEATS, busy=BEATS[1] + 3)
     for process in (first, second):
         _, error = process.communicate(timeout=300)
         assert (process.returncode, error) == (0, "")
