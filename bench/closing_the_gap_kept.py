@@ -41,14 +41,13 @@ def recall(study: str, arm: str, planned: Iterable[Run]) -> list[Run]:
 
 
 def machines(found: dict[str, list[Run]]) -> str:
-    """Where the runs of arms, by their names, are from: a line, or one for each machine and commit."""
+    """Where the runs of arms, by their names, are from: the machine and commit of most, and what is of another."""
     places: dict[str, list[str]] = {}
     for name, runs in found.items():
         for place in dict.fromkeys(f"{run['machine']} Commit {run['commit'][:7]}." for run in runs if "commit" in run):
             places.setdefault(place, []).append(name)
-    if len(places) > 1:
-        return "\n".join(f"- {place} {', '.join(names)}." for place, names in places.items())
-    return next(iter(places), common.machine())
+    most, *others = sorted(places, key=lambda place: -len(places[place])) or [common.machine()]
+    return "\n\n".join([most, *(f"Runs of {', '.join(places[place])}: {place}" for place in others)])
 
 
 def _file(study: str, arm: str) -> Path:

@@ -186,8 +186,8 @@ def main() -> None:
     labels = sorted({row["label"] for row in rows})
     if len(labels) < 2:
         raise UserError(
-            f"all {len(rows)} videos are of one class, {labels[0]}: there is nothing to tell apart. Classes are the "
-            f"folders in dataset.path ({params.dataset.path}): is it one too high?"
+            f"all {len(rows)} videos are of one class, {labels[0]}: there is nothing to tell apart; see dataset.path, "
+            "whose folders are the classes, and dataset.classes"
         )
     sides = split(rows, **params.split.model_dump(exclude={"number"}), published=published)
     for side, members in sides.items():

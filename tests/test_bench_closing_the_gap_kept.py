@@ -102,6 +102,6 @@ def test_places_are_named_once_or_for_each_arm():
     assert kept.machines({"x": [one, one], "y": [one, {}]}) == "Machine: a. Commit 1234567."
     other = {"machine": "Machine: b.", "commit": "7654321000"}
     assert kept.machines({"x": [one], "y": [other, one]}) == (
-        "- Machine: a. Commit 1234567. x, y.\n- Machine: b. Commit 7654321. y."
+        "Machine: a. Commit 1234567.\n\nRuns of y: Machine: b. Commit 7654321."
     )
     assert kept.machines({"x": [{}]}).startswith("Machine: ")
