@@ -39,8 +39,9 @@ class StemConv(nn.Conv3d):
         beside = min(kernel.shape[2] // 2, inputs.shape[2] - 1)
         kernel = kernel[:, :, kernel.shape[2] // 2 - beside : kernel.shape[2] // 2 + beside + 1]
         bias = None if self.bias is None else self.bias.repeat(frames).to(torch.bfloat16)
-        out = conv3d(inputs, kernel, bias, padding=(beside, 0, 0)).unflatten(1, (frames, self.out_channels))
-        return out.permute(0, 3, 1, 4, 5, 2).contiguous().flatten(1, 2).permute(0, 4, 1, 2, 3)
+        out = conv3d(inputs, kernel, bias, padding=(beside, 0, 0)).permute(0, 2, 3, 4, 1)
+        # Chunks and a stack, whose gradient keeps channels last: of one permutation it would be turned over twice.
+        return torch.stack(out.chunk(frames, dim=-1), dim=2).flatten(1, 2).permute(0, 4, 1, 2, 3)
 
 
 def cells(clip: Tensor, frames: int) -> Tensor:
@@ -48,13 +49,17 @@ def cells(clip: Tensor, frames: int) -> Tensor:
 
     Two empty cells come before the first row and column, and one follows the last.
     """
-    clip = F.pad(clip, (0, clip.shape[4] % 2, 0, clip.shape[3] % 2))
+    if clip.shape[3] % 2 or clip.shape[4] % 2:
+        clip = F.pad(clip, (0, clip.shape[4] % 2, 0, clip.shape[3] % 2))
     batch, channels, length, height, width = clip.shape
     blocks, rows, columns = length // frames, height // 2, width // 2
-    inside = clip.permute(0, 2, 3, 4, 1).reshape(batch, blocks, frames, rows, 2, columns, 2, channels)
+    pixels = clip.to(torch.bfloat16).permute(0, 2, 3, 4, 1)
+    inside = pixels.reshape(batch, blocks, frames, rows, 2, columns, 2, channels)
     shape = (batch, blocks, rows + 3, columns + 3, frames, 2, 2, channels)
     padded = torch.zeros(shape, dtype=torch.bfloat16, device=clip.device)
-    padded[:, :, 2:-1, 2:-1] = inside.permute(0, 1, 3, 5, 2, 4, 6, 7)
+    for frame in range(frames):  # one by one: all at once, permuted, takes twice as long
+        for row in range(2):
+            padded[:, :, 2:-1, 2:-1, frame, row] = inside[:, :, frame, :, row]
     return padded.flatten(4).permute(0, 4, 1, 2, 3)
 
 
