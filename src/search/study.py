@@ -45,7 +45,7 @@ MOST_DEATHS = 2
 NOBODY = "nobody"
 """The worker of a trial whose own has not said yet who it is."""
 
-FIRST_RUNG, REDUCTION = 8, 4
+FIRST_RUNG, REDUCTION = 12, 4
 """Of successive halving: the part of a trial's epochs that its first rung is, and how many times longer the next is."""
 
 IN_A_ROW = 3
@@ -274,8 +274,8 @@ class _WithoutFailed:
 
 
 def pruner(*, epochs: int, warmup: float) -> optuna.pruners.BasePruner:
-    """Of a search of so many `epochs` a trial: at each rung, none within the warm-up, the best quarter goes on."""
-    first = max(1, epochs // FIRST_RUNG, math.ceil(warmup) + 1)
+    """Of `epochs` a trial: at each rung, of which none lies before the end of the warm-up, the best quarter goes on."""
+    first = max(1, epochs // FIRST_RUNG, math.ceil(warmup))
     return Halving(min_resource=first, reduction_factor=REDUCTION)
 
 

@@ -21,6 +21,7 @@ from optuna.trial import TrialState
 
 from src import children, paths, pretrained
 from src.command import UserError
+from src.model.checkpoint import Checkpoint
 from src.params import check, lay_on
 from src.search.objective import Data, Judge, score
 from src.search.space import Dimension, Settings, overlay, own_values
@@ -36,6 +37,9 @@ from src.video import manifest
 
 OF, SEED = "of", "seed"
 """Attributes of a finalist's training: the slot of the search that it repeats, and its `train.seed`."""
+
+OWN_FIRST = 0
+"""The finals' slot of params.yaml's first training, which is trial 0."""
 
 CHECKPOINTS = 10.0
 """GB that a finalist's one checkpoint may take: more than any has."""
@@ -183,10 +187,10 @@ class Worker:
     def _searched(self, trial: optuna.Trial) -> None:
         search, began = self.search, time.monotonic()
         drawn = {dimension.key: dimension.suggest(trial) for dimension in search.space}
-        changes = overlay(search.space, drawn) if trial.user_attrs[SLOT] else {}
-        settings = search.attempt(changes, name=f"trial {trial.user_attrs[SLOT]}")
-        with self._recording(trial, settings, name=f"trial {trial.user_attrs[SLOT]}") as recorder:
-            judge = Judge(trial, settings, search.data, recorder, prunable=trial.user_attrs[SLOT] > 0)
+        slot = trial.user_attrs[SLOT]
+        settings = search.attempt(overlay(search.space, drawn) if slot else {}, name=f"trial {slot}")
+        with self._recording(trial, settings, name=f"trial {slot}") as recorder:
+            judge = Judge(trial, settings, search.data, recorder, prunable=slot > 0)
             try:
                 trained = self._train(trial, settings, recorder, judge)
             finally:
@@ -195,6 +199,10 @@ class Worker:
             for key, value in best.items():
                 trial.set_user_attr(key, value)
             trial.set_user_attr("epoch", trained.best.epoch)
+            if slot == 0:  # which nobody chose for its luck, so that it counts as the first of params.yaml's trainings
+                value, attrs = self._answered(trained.best, settings, recorder)
+                attrs |= {SLOT: OWN_FIRST, OF: slot, SEED: settings.train.seed, "run": recorder.spool}
+                search.finals.add_trial(optuna.create_trial(value=value, user_attrs=attrs))
             several = len(trial.study.directions) > 1
             _end(trial, recorder, TrialState.COMPLETE, [best["val"], best["gap"]] if several else best["score"])
 
@@ -206,21 +214,24 @@ class Worker:
         settings = search.attempt(changes, name=name)
         with self._recording(trial, settings, name=name) as recorder:
             best = self._train(trial, settings, recorder, None).best
-            recorder.checkpoint(best.save, epoch=best.epoch, best=best.epoch)
-            sides = {
-                "val": search.data.val,
-                "train": sample(search.data.train, len(search.data.val), seed=settings.evaluate.seed),
-            }
-            hits = {side: hits_of(best, videos, settings, title=side) for side, videos in sides.items()}
-            shares = {side: found.count("1") / len(found) for side, found in hits.items()}
-            gap = shares["train"] - shares["val"]
-            how = search.base.tune
-            value = score(shares["val"], gap, penalty=how.penalty, tolerance=how.tolerance)
-            recorder.results({"search/score": value, "search/gap": gap} | {f"{k}.top1": v for k, v in shares.items()})
-            spent = {"whole": round(time.monotonic() - began, 2)}
-            for key, found in (shares | {"gap": gap, "hits": hits, "seconds": spent}).items():
+            value, attrs = self._answered(best, settings, recorder)
+            attrs["seconds"] = {"whole": round(time.monotonic() - began, 2)}
+            for key, found in attrs.items():
                 trial.set_user_attr(key, found)
             _end(trial, recorder, TrialState.COMPLETE, value)
+
+    def _answered(self, best: Checkpoint, settings: Params, recorder: Recorder) -> tuple[float, dict[str, Any]]:
+        """Keep a finalist's checkpoint; its score, and what it answers, as evaluation does it, as attributes."""
+        began, data, how = time.monotonic(), self.search.data, self.search.base.tune
+        recorder.checkpoint(best.save, epoch=best.epoch, best=best.epoch)
+        sides = {"val": data.val, "train": sample(data.train, len(data.val), seed=settings.evaluate.seed)}
+        hits = {side: hits_of(best, videos, settings, title=side) for side, videos in sides.items()}
+        shares = {side: found.count("1") / len(found) for side, found in hits.items()}
+        gap = shares["train"] - shares["val"]
+        value = score(shares["val"], gap, penalty=how.penalty, tolerance=how.tolerance)
+        recorder.results({"search/score": value, "search/gap": gap} | {f"{k}.top1": v for k, v in shares.items()})
+        spent = {"whole": round(time.monotonic() - began, 2)}
+        return value, shares | {"gap": gap, "hits": hits, "seconds": spent}
 
     def _train(self, trial: optuna.Trial, settings: Params, recorder: Recorder, judge: Judge | None) -> run.Trained:
         model, data = settings.model, self.search.data
@@ -246,7 +257,7 @@ def _empty(folder: Path) -> Path:
     return folder
 
 
-def hits_of(checkpoint: Any, videos: Any, settings: Params, *, title: str) -> str:
+def hits_of(checkpoint: Checkpoint, videos: Any, settings: Params, *, title: str) -> str:
     """`1` for each video that is answered rightly, as evaluation does it, and `0` for each other one."""
     how, runtime = settings.evaluate, settings.runtime
     options = {"device": runtime.device, "workers": runtime.workers, "title": title}
