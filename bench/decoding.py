@@ -40,6 +40,7 @@ CLIPS = 4  # of each video
 SPAN = (FRAMES - 1) * STRIDE + 1
 GOPS = (4, 8, 16)
 QUALITY = 90  # of our JPEGs, as params.yaml has it
+SOURCE, SMALL, LOOSE, OURS = "source", f"{LINES} lines", f"loose JPEGs, {LINES} lines", "ours"
 
 
 @dataclass(frozen=True)
@@ -66,12 +67,13 @@ class Clip:
 
 @dataclass(frozen=True)
 class Way:
-    """A reader and the file that it reads of each video."""
+    """A reader and the file that it reads of each video; `kind` of file: SOURCE, SMALL, LOOSE or OURS."""
 
     name: str
+    kind: str
     reader: Reader
     files: Sequence[Path]
-    size: Size | None
+    size: Size | None = None
 
     def read(self, clip: Clip) -> Tensor:
         return clip.square(self.reader(self.files[clip.video], clip.indices, self.size))
@@ -120,22 +122,26 @@ def ways_to_read(folder: Path, form: footage.Format, *, videos: int, source: Pat
         _loose(path, scaled)
         for gop, each in small.items():
             footage.encode(path / f"gop-{gop}.mp4", _pictures(scaled, each), each)
-    on_source = [Way(f"{name}, source", reader, raw, size) for name, reader in readers.ON_SOURCES.items()]
+    on_source = [Way(f"{name}, {SOURCE}", SOURCE, reader, raw, size) for name, reader in readers.DECODERS.items()]
     on_small = [
-        Way(
-            f"torchcodec, {LINES} lines, a key frame every {gop}",
-            readers.torchcodec,
-            [path / f"gop-{gop}.mp4" for path in stem],
-            None,
-        )
+        Way(f"{name}, {SMALL}, a key frame every {gop}", SMALL, reader, [path / f"gop-{gop}.mp4" for path in stem])
+        for name, reader in readers.DECODERS.items()
         for gop in GOPS
     ]
     return [
         *on_source,
         *on_small,
-        Way(f"loose JPEGs, {LINES} lines", readers.loose_jpegs, stem, size),
-        Way("ours", readers.ours, [path / "frames.avi" for path in stem], size),
+        Way(LOOSE, LOOSE, readers.loose_jpegs, stem, size),
+        Way(OURS, OURS, readers.ours, [path / "frames.avi" for path in stem]),
     ]
+
+
+def fastest(ways: Sequence[Way], kind: str, clips: Sequence[Clip]) -> Way:
+    """Of the ways to read files of a kind, the one that is fastest on one core."""
+    those = {way.name: way for way in ways if way.kind == kind}
+    with one_core():
+        taken = milliseconds({name: way.read for name, way in those.items()}, clips, rounds=1)
+    return those[min(taken, key=taken.get)]
 
 
 def _loose(folder: Path, frames: Sequence[np.ndarray]) -> None:
@@ -202,8 +208,8 @@ def long_video(
     pictures = itertools.islice(footage.frames(source, width=form.width, height=form.height), LONG)
     footage.encode(raw, tqdm(pictures, desc="making ten minutes", total=LONG, unit="frame", disable=None), form)
     store.write(frames, decode.read_frames(raw, short_side=LINES, fps=footage.FPS), fps=footage.FPS, quality=QUALITY)
-    ways = [Way(f"{name}, source", reader, [raw], size) for name, reader in readers.ON_SOURCES.items()]
-    ways.append(Way("ours", readers.ours, [frames], size))
+    ways = [Way(f"{name}, {SOURCE}", SOURCE, reader, [raw], size) for name, reader in readers.DECODERS.items()]
+    ways.append(Way(OURS, OURS, readers.ours, [frames]))
     places = {"start": Clip(0, 3, (0.5, 0.5)), "end": Clip(0, LONG - SPAN - 3, (0.5, 0.5))}
     with one_core():
         works = {way.name: way.read for way in ways}

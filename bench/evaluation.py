@@ -4,18 +4,20 @@
     python -m bench.evaluation --source /where/UCF101/is
 
 Ten clips by three squares of each video, as the paper tests, answered by the small network. Ours is the pipeline's own
-evaluation, from frame files to probabilities. The peer decodes the source video for each view, as PySlowFast and
-pytorchvideo do, with the decoder that is fastest there, in as many loader processes as there are cores; its network is
-ours, so that what differs is how the clips come to it. They take turns. Prints the table of docs/benchmarks.md. Needs
+evaluation, from frame files to probabilities. The peers decode the source video, for each view, for each clip or once,
+with the decoder that is fastest there, in as many loader processes as there are cores; their network is ours, so that
+what differs is how the clips come to it. They take turns. Prints the table of docs/benchmarks.md. Needs
 requirements-bench.txt and Debian's ffmpeg.
 """
 
 from __future__ import annotations
 
+import math
 import os
 import statistics
 import time
 from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from tqdm import tqdm
@@ -28,38 +30,68 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from src.model.checkpoint import Checkpoint
+    from src.video.sampling import Sampling
 
 VIEWS, CROPS = 10, 3
 MODEL: dict[str, Any] = {"variant": "small", "frames": 16, "stride": 4, "crop": 112}
 CLASSES = 10
 
 
-class PlainViews:
-    """Each of a video's views by itself: decode its frames, take its square."""
+@dataclass(frozen=True)
+class Plain:
+    """Items that are `clips` of the ten by `crops` of the three squares, each decoded by itself."""
 
-    def __init__(self, way: Way, sampling: Any):
-        self.way, self.sampling = way, sampling
+    name: str
+    clips: int
+    crops: int
+
+
+PLAIN = [
+    Plain("each view decoded, as PySlowFast does", 1, 1),
+    Plain("each clip decoded, as pytorchvideo does", 1, CROPS),
+    Plain("each video decoded, as MMAction2 does", VIEWS, CROPS),
+]
+
+
+class PlainViews:
+    """Some of a video's views an item: decode from the first to the last of their frames, take their squares."""
+
+    def __init__(self, way: Way, sampling: Sampling, how: Plain):
+        self.way, self.sampling, self.how = way, sampling, how
+        self.parts = VIEWS // how.clips, CROPS // how.crops
 
     def __len__(self) -> int:
-        return len(self.way.files) * VIEWS * CROPS
+        return len(self.way.files) * math.prod(self.parts)
 
     def __getitem__(self, index: int) -> Tensor:
+        """`(clips * crops, 3, T, size, size)` uint8."""
+        import numpy as np
+        import torch
+
         from src.video.transforms import spatial_crops
 
-        video, view = divmod(index, VIEWS * CROPS)
-        indices = self.sampling.views(VIEWS, LENGTH)[view // CROPS].tolist()
-        frames = self.way.reader(self.way.files[video], indices, self.way.size)
-        return spatial_crops(frames, size=MODEL["crop"], crops=CROPS)[view % CROPS].transpose(0, 1)
+        rest, square = divmod(index, self.parts[1])
+        video, part = divmod(rest, self.parts[0])
+        clips = self.sampling.views(VIEWS, LENGTH)[part * self.how.clips :][: self.how.clips]
+        first, step = int(np.min(clips)), self.sampling.stride if self.how.clips == 1 else 1
+        frames = self.way.reader(self.way.files[video], range(first, int(np.max(clips)) + 1, step), self.way.size)
+        squares = [
+            spatial_crops(frames[(clip - first) // step], size=MODEL["crop"], crops=CROPS)[square:][: self.how.crops]
+            for clip in clips
+        ]
+        return torch.stack(squares).flatten(0, 1).transpose(1, 2)
 
 
-def plain(way: Way, checkpoint: Checkpoint, workers: int) -> Iterable[Tensor]:
+def plain(way: Way, checkpoint: Checkpoint, workers: int, how: Plain) -> Iterable[Tensor]:
     """All views of one video after the other, `(V, 3, T, H, W)`."""
     from torch.utils.data import DataLoader
 
     from src.video.sampling import Sampling
 
-    views = PlainViews(way, Sampling.of(checkpoint.model))
-    return DataLoader(views, batch_size=VIEWS * CROPS, num_workers=workers, worker_init_fn=common.one_thread)
+    views = PlainViews(way, Sampling.of(checkpoint.model), how)
+    options = {"num_workers": workers, "worker_init_fn": common.one_thread}
+    for parts in DataLoader(views, batch_size=math.prod(views.parts), **options):
+        yield parts.flatten(0, 1)
 
 
 def ours(way: Way, checkpoint: Checkpoint, workers: int) -> Iterable[Tensor]:
@@ -103,13 +135,14 @@ def checkpoint_of() -> Checkpoint:
 
 
 def timed(works: dict[str, Callable[[], object]], *, rounds: int) -> dict[str, float]:
-    """Seconds, medians of the rounds."""
+    """Seconds, medians of the rounds, in which they take turns; one round before warms up."""
     taken: dict[str, list[float]] = {name: [] for name in works}
-    for _ in tqdm(range(rounds), desc="rounds", disable=None):
+    for number in tqdm(range(rounds + 1), desc="rounds", disable=None):
         for name, work in works.items():
             began = time.perf_counter()
             work()
-            taken[name].append(time.perf_counter() - began)
+            if number:
+                taken[name].append(time.perf_counter() - began)
     return {name: statistics.median(each) for name, each in taken.items()}
 
 
@@ -117,7 +150,7 @@ def main() -> None:
     parser = common.parser(__doc__)
     footage.source_option(parser)
     common.count_option(parser, "--videos", 4)
-    common.count_option(parser, "--rounds", 2)
+    common.count_option(parser, "--rounds", 3)
     arguments = parser.parse_args()
     common.needs("cv2", "decord", "torchcodec")
     cores = os.cpu_count() or 1
@@ -126,14 +159,12 @@ def main() -> None:
     with common.workplace(arguments.folder) as folder:
         for form in (footage.UCF101, footage.H264):
             ways = decoding.ways_to_read(folder, form, videos=arguments.videos, source=arguments.source)
-            with decoding.one_core():
-                clips = decoding.random_clips(arguments.videos)
-                alone = decoding.milliseconds({way.name: way.read for way in ways[:4]}, clips, rounds=1)
-            peer = min(ways[:4], key=lambda way: alone[way.name])
+            peer = decoding.fastest(ways, decoding.SOURCE, decoding.random_clips(arguments.videos))
             readers = {
-                peer.name: lambda peer=peer: plain(peer, checkpoint, cores),
-                "ours": lambda ways=ways: ours(ways[-1], checkpoint, cores),
+                f"{peer.name}, {how.name}": lambda peer=peer, how=how: plain(peer, checkpoint, cores, how)
+                for how in PLAIN
             }
+            readers["ours"] = lambda ways=ways: ours(ways[-1], checkpoint, cores)
             alone_too = {name: lambda read=read: list(read()) for name, read in readers.items()}
             answered = {name: lambda read=read: answers(read(), checkpoint) for name, read in readers.items()}
             for what, works in (("the views alone", alone_too), ("and their answers", answered)):

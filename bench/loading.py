@@ -176,19 +176,18 @@ def main() -> None:
             print(common.machine() + "\n")
             print(common.table(["clips loaded", "MB"], [[f"{count:,}", f"{used:,.0f}"] for count, used in grown]))
             return
+        clips = decoding.random_clips(arguments.videos)
+        peers = [decoding.fastest(ways, kind, clips) for kind in (decoding.SOURCE, decoding.SMALL)]
         with decoding.one_core():
-            alone = decoding.milliseconds(
-                {way.name: way.read for way in ways}, decoding.random_clips(arguments.videos), rounds=2
-            )
-        peers = [min(part, key=lambda way: alone[way.name]) for part in (ways[:4], ways[4:7])]
+            alone = decoding.milliseconds({"ours": ours.read}, clips, rounds=3)["ours"]
         loaders = {
             f"`DataLoader`, transforms.v2, {way.name}": lambda way=way: plain_loader(way, cores) for way in peers
         }
         found = rates(loaders | {"ours": lambda: our_loader(ours, cores)}, rounds=arguments.rounds)
-    limit = cores * 1000 / alone["ours"]
+    limit = cores * 1000 / alone
     print(f"{common.machine()}\n{footage.UCF101.name}; medians of {arguments.rounds} rounds of {SECONDS} s.\n")
     rows = [[name, f"{each:.1f}", f"{found['ours'] / each:.2f}", f"{each / limit:.0%}"] for name, each in found.items()]
-    rows.append([f"limit: {cores} cores by {1000 / alone['ours']:.0f} clips a second", f"{limit:.1f}", "", ""])
+    rows.append([f"limit: {cores} cores by {1000 / alone:.0f} clips a second", f"{limit:.1f}", "", ""])
     print(common.table(["", "clips a second", "ours is so many times as fast", "of the limit"], rows))
 
 

@@ -212,6 +212,7 @@ def main() -> None:
     from src.training.optim import choose_device, computes_in_bf16
     from src.video.transforms import normalise
 
+    keep_freed_memory()  # as the pipeline's training does: the peers have it too
     device = choose_device("auto")
     bf16 = computes_in_bf16(device)
     generator = torch.Generator().manual_seed(0)
@@ -237,11 +238,8 @@ def main() -> None:
         found = seconds(answering, title="answering", **options)
         print(f"Answering:\n\n{report(found, batch=arguments.batch, work=work, rate=rate)}", flush=True)
     if arguments.only != "answering":
-        training = {name: each.train for name, each in others.items()}
-        found = seconds(training, title="training, peers", **options)
-        if device.type == "cpu":
-            keep_freed_memory()  # as the pipeline's training does; it cannot be undone, so ours come after the peers
-        found |= seconds({name: each.train for name, each in ours.items()}, title="training, ours", **options)
+        training = {name: each.train for name, each in (others | ours).items()}
+        found = seconds(training, title="training", **options)
         print("Training, three forward passes' worth a step:\n")
         print(report(found, batch=arguments.batch, work=3 * work, rate=rate))
 

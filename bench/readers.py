@@ -1,8 +1,8 @@
 """What a user would read clips with instead: each reader gives frames of a video, scaled, as one tensor.
 
 A reader is called as `reader(path, indices, size)`, with rising frame numbers a step apart, and returns `(T, 3, *size)`
-uint8 RGB; `size` is height and width, None where the file has them. Each is written for its own fastest way on one
-thread: the size is known beforehand, and only frames that are asked for are converted and scaled.
+uint8 RGB; `size` is height and width to scale to, None to leave them as they are. Each is written for its own fastest
+way on one thread: the size is known beforehand, and only frames that are asked for are converted and scaled.
 """
 
 from __future__ import annotations
@@ -31,8 +31,8 @@ def torchcodec(path: Path, indices: Sequence[int], size: Size | None) -> Tensor:
 def decord(path: Path, indices: Sequence[int], size: Size | None) -> Tensor:
     import decord as library
 
-    height, width = size
-    video = library.VideoReader(str(path), ctx=library.cpu(0), num_threads=1, width=width, height=height)
+    scale = {"height": size[0], "width": size[1]} if size else {}
+    video = library.VideoReader(str(path), ctx=library.cpu(0), num_threads=1, **scale)
     return torch.from_numpy(video.get_batch(list(indices)).asnumpy()).permute(0, 3, 1, 2)
 
 
@@ -41,7 +41,7 @@ def pyav(path: Path, indices: Sequence[int], size: Size | None) -> Tensor:
     import av
     from av.video.reformatter import Interpolation, VideoReformatter
 
-    height, width = size
+    height, width = size or (None, None)
     scale = VideoReformatter()
     wanted, found = set(indices), []
     with av.open(str(path)) as container:
@@ -62,16 +62,16 @@ def opencv(path: Path, indices: Sequence[int], size: Size | None) -> Tensor:
     """Frames in between are decoded (`grab`), but not converted (`retrieve`)."""
     import cv2
 
-    height, width = size
-    wanted, found = set(indices), np.empty((len(indices), height, width, 3), np.uint8)
     video = cv2.VideoCapture(str(path), cv2.CAP_FFMPEG, [cv2.CAP_PROP_N_THREADS, 1])
+    height, width = size or (int(video.get(key)) for key in (cv2.CAP_PROP_FRAME_HEIGHT, cv2.CAP_PROP_FRAME_WIDTH))
+    wanted, found = set(indices), np.empty((len(indices), height, width, 3), np.uint8)
     video.set(cv2.CAP_PROP_POS_FRAMES, indices[0])
     place = 0
     for number in range(indices[0], indices[-1] + 1):
         video.grab()
         if number in wanted:
             _, frame = video.retrieve()
-            scaled = cv2.resize(frame, (width, height), interpolation=cv2.INTER_LINEAR)
+            scaled = cv2.resize(frame, (width, height), interpolation=cv2.INTER_LINEAR) if size else frame
             cv2.cvtColor(scaled, cv2.COLOR_BGR2RGB, dst=found[place])
             place += 1
     video.release()
@@ -79,11 +79,13 @@ def opencv(path: Path, indices: Sequence[int], size: Size | None) -> Tensor:
 
 
 def loose_jpegs(path: Path, indices: Sequence[int], size: Size | None) -> Tensor:
-    """`path` is a folder of scaled frames, 000000.jpg and so on, which the fastest decoder of them all reads."""
+    """`path` is a folder of scaled frames, 000000.jpg and so on; the fastest decoder puts each where it belongs."""
     import simplejpeg
 
-    frames = [simplejpeg.decode_jpeg((path / f"{number:06}.jpg").read_bytes(), "RGB") for number in indices]
-    return torch.from_numpy(np.stack(frames)).permute(0, 3, 1, 2)
+    found = np.empty((len(indices), *size, 3), np.uint8)
+    for number, frame in zip(indices, found, strict=True):
+        simplejpeg.decode_jpeg((path / f"{number:06}.jpg").read_bytes(), "RGB", buffer=frame)
+    return torch.from_numpy(found).permute(0, 3, 1, 2)
 
 
 def ours(path: Path, indices: Sequence[int], size: Size | None) -> Tensor:
@@ -93,4 +95,4 @@ def ours(path: Path, indices: Sequence[int], size: Size | None) -> Tensor:
     return torch.from_numpy(store.read(path, indices)).permute(0, 3, 1, 2)
 
 
-ON_SOURCES: dict[str, Reader] = {"torchcodec": torchcodec, "decord": decord, "PyAV": pyav, "OpenCV": opencv}
+DECODERS: dict[str, Reader] = {"torchcodec": torchcodec, "decord": decord, "PyAV": pyav, "OpenCV": opencv}

@@ -61,7 +61,10 @@ def until_the_end(arguments: Sequence[str], folder: Path) -> float:
 
 
 def until_the_first_step(folder: Path) -> float:
-    """From the start of `python -m src.train` to the first clips on its progress bar, which it shows to a terminal."""
+    """From the start of `python -m src.train` to the first clips on its progress bar, which it shows to a terminal.
+
+    What it trains is put back: `dvc repro` has nothing to do again.
+    """
     shutil.rmtree(folder / ".state", ignore_errors=True)
     terminal, given = pty.openpty()
     termios.tcsetwinsize(given, (24, 120))  # of a terminal without a size, a progress bar shows nothing
@@ -78,6 +81,7 @@ def until_the_first_step(folder: Path) -> float:
     os.close(terminal)
     if training.wait() or taken is None:
         raise UserError(f"python -m src.train failed, or took no step:\n{shown.decode(errors='replace')}")
+    _run(["-m", "dvc", "checkout", "--force"], folder)
     return taken
 
 

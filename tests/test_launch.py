@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import signal
-import time
 
 import psutil
 import torch
@@ -46,9 +45,7 @@ def test_a_process_that_is_killed_ends_the_job_and_is_named(checkout: Checkout):
         read_until(job, "epoch   2/60")
         victim = ranks(job.pid)[1]
         victim.kill()
-        began = time.monotonic()
         rest = job.stdout.read()
-    assert time.monotonic() - began < 60
     assert job.returncode == 1
     assert f"error: rank 1 (process {victim.pid}) was ended by SIGKILL" in rest
     assert "the same command goes on from what was last saved" in rest

@@ -23,7 +23,7 @@ from src.tracking.courier import courier
 from src.tracking.recorder import recording
 from src.training.state import locked
 
-LOOK = 0.5
+LOOK = 2.0
 """Seconds from one look at the trials to the next."""
 
 RESTARTS = 20

@@ -10,6 +10,9 @@ from torch import Tensor, nn
 from src.training.optim import autocast
 from src.video.transforms import normalise
 
+AT_ONCE = 8
+"""Clips that are answered together, or more where a video has more: a small network is several times as fast so."""
+
 
 def predict(model: nn.Module, videos: Iterable[Tensor], *, device: torch.device, precision: str) -> Tensor:
     """Class probabilities `(N, classes)`, the mean of the softmax over each video's views, on the CPU.
@@ -25,11 +28,24 @@ def predict_views(
 ) -> Iterator[Tensor]:
     """The same before the mean: each video's class probabilities `(V, classes)`, as soon as they are there."""
     model.eval()
-    for views in videos:
+    for several in _together(videos):
+        clips = torch.cat(several) if len(several) > 1 else several[0]
         with torch.inference_mode(), autocast(device, precision=precision):
-            logits = model(to_device(views, device))
-            answer = logits.float().softmax(1).cpu()
-        yield answer
+            logits = model(to_device(clips, device))
+            answers = logits.float().softmax(1).cpu()
+        yield from answers.split([len(views) for views in several])
+
+
+def _together(videos: Iterable[Tensor]) -> Iterator[list[Tensor]]:
+    """Neighbours, until they have `AT_ONCE` clips."""
+    several: list[Tensor] = []
+    for views in videos:
+        several.append(views)
+        if sum(map(len, several)) >= AT_ONCE:
+            yield several
+            several = []
+    if several:
+        yield several
 
 
 def to_device(clips: Tensor, device: torch.device) -> Tensor:

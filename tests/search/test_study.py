@@ -16,6 +16,7 @@ from src import paths
 from src.search import study as slotted
 from src.search.storage import Storage, connect
 from src.search.study import DEATHS, INTERRUPTED, REASON, REPEATS, SLOT, Planned, kind, slots, stuck, take
+from tests.tracking.trainings import wait_for
 
 
 @pytest.fixture
@@ -168,7 +169,7 @@ def test_one_that_lives_is_left_alone(storage: Storage, study: optuna.Study):
     trial = take(study, storage, planned(1), worker="a")
     with alive(storage, trial):
         bury(storage, trial)
-        time.sleep(2.5)  # of which a heartbeat is each second
+        wait_for(lambda: trial._trial_id not in storage._get_stale_trial_ids(study._study_id))  # its next heartbeat
         assert take(study, storage, planned(1), worker="b") is None
         study.tell(trial, 1.0)
     assert [trial.state for trial in study.trials] == [TrialState.COMPLETE]

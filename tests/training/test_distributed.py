@@ -207,7 +207,10 @@ def test_a_killed_process_ends_the_job_which_names_it(frames, tmp_path):
     read_until(job, step=2)
     victim = ranks(job)[1]
     victim.kill()
-    _, error = job.communicate(timeout=60)  # within a minute
+    try:
+        _, error = job.communicate(timeout=300)
+    finally:
+        job.kill()
     assert job.returncode != 0
     assert "rank      : 1 (local_rank: 1)" in error
     assert f"-9 (pid: {victim.pid})" in error
@@ -224,7 +227,7 @@ def test_without_torchrun_the_others_notice_who_is_gone(frames, tmp_path, sent):
     read_until(first, step=2)
     second.send_signal(sent)
     try:
-        _, error = first.communicate(timeout=60)
+        _, error = first.communicate(timeout=300)
     finally:
         second.kill()
         second.communicate()
@@ -240,7 +243,7 @@ def test_a_second_process_hears_of_the_first_ones_death(frames, tmp_path, sent):
     read_until(first, step=2)
     first.send_signal(sent)
     try:
-        _, error = second.communicate(timeout=60)
+        _, error = second.communicate(timeout=300)
     finally:
         first.kill()
         first.communicate()

@@ -51,5 +51,4 @@ def test_memory_that_was_kept_can_be_given_back():
 def test_memory_that_was_freed_is_used_again():
     """At first some lie between what else is allocated, and more is taken; then there is enough."""
     left_alone, kept = faults("leave"), faults("keep")
-    assert min(left_alone) > 20_000
-    assert max(kept[-3:]) < 100
+    assert min(left_alone) > 10 * (1 + max(kept[-3:]))
