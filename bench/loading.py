@@ -7,8 +7,9 @@
 32 frames, two apart, resized crop to 112, flip, changed colours, batches of 8, normalised: what a training step takes.
 The peers are written as a good engineer would, with `torchvision.transforms.v2` on uint8 in as many processes as there
 are cores, over the decoders of bench.decoding that read the source fastest and the same video at 128 lines. They take
-turns. The limit is the number of cores by what one core reads without augmentation, as in bench.decoding. Prints the
-tables of docs/benchmarks.md. Needs requirements-bench.txt and Debian's ffmpeg.
+turns. Ours is also measured as far as the loaders' processes go: colours and normalisation are done where the network
+runs, which may be a GPU. The limit is the number of cores by what one core reads without augmentation, as in
+bench.decoding. Prints the tables of docs/benchmarks.md. Needs requirements-bench.txt and Debian's ffmpeg.
 """
 
 from __future__ import annotations
@@ -84,8 +85,8 @@ def plain_loader(way: Way, cores: int) -> Iterator[Tensor]:
             yield clips.transpose(1, 2).float().div_(255).sub_(MEAN).div_(STD)
 
 
-def our_loader(way: Way, cores: int) -> Iterator[Tensor]:
-    """The pipeline's own, on our frame files."""
+def our_loader(way: Way, cores: int, *, finished: bool = True) -> Iterator[Tensor]:
+    """The pipeline's own, on our frame files; if not `finished`, as its processes bring them: uint8, not yet coloured."""
     import torch
 
     from src.training.clips import spatial
@@ -112,7 +113,7 @@ def our_loader(way: Way, cores: int) -> Iterator[Tensor]:
     while True:
         stream.begin(0)
         for parts, _, draws in batches:
-            yield colours(parts, epoch=0, draws=draws)
+            yield colours(parts, epoch=0, draws=draws) if finished else parts
 
 
 def rate(batches: Iterator[Any], seconds: float) -> float:
@@ -183,7 +184,9 @@ def main() -> None:
         loaders = {
             f"`DataLoader`, transforms.v2, {way.name}": lambda way=way: plain_loader(way, cores) for way in peers
         }
-        found = rates(loaders | {"ours": lambda: our_loader(ours, cores)}, rounds=arguments.rounds)
+        loaders["ours, without colours and normalisation"] = lambda: our_loader(ours, cores, finished=False)
+        loaders["ours"] = lambda: our_loader(ours, cores)
+        found = rates(loaders, rounds=arguments.rounds)
     limit = cores * 1000 / alone
     print(f"{common.machine()}\n{footage.UCF101.name}; medians of {arguments.rounds} rounds of {SECONDS} s.\n")
     rows = [[name, f"{each:.1f}", f"{found['ours'] / each:.2f}", f"{each / limit:.0%}"] for name, each in found.items()]
