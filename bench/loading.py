@@ -86,7 +86,7 @@ def plain_loader(way: Way, cores: int) -> Iterator[Tensor]:
 
 
 def our_loader(way: Way, cores: int, *, finished: bool = True) -> Iterator[Tensor]:
-    """The pipeline's own, on our frame files; if not `finished`, as its processes bring them: uint8, not yet coloured."""
+    """The pipeline's own, on our frame files; not `finished`, as its processes bring them: uint8, not yet coloured."""
     import torch
 
     from src.training.clips import spatial
