@@ -20,7 +20,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from tqdm import tqdm
 
@@ -40,6 +40,7 @@ CLIPS = 4  # of each video
 SPAN = (FRAMES - 1) * STRIDE + 1
 GOPS = (4, 8, 16)
 QUALITY = 90  # of our JPEGs, as params.yaml has it
+T = TypeVar("T")
 SOURCE, SMALL, LOOSE, OURS = "source", f"{LINES} lines", f"loose JPEGs, {LINES} lines", "ours"
 
 
@@ -67,7 +68,8 @@ class Clip:
 
 @dataclass(frozen=True)
 class Way:
-    """A reader and the file that it reads of each video; `kind` of file: SOURCE, SMALL, LOOSE or OURS."""
+    """A reader and the file that it reads of each video; `kind` of file: T = TypeVar("T")
+    SOURCE, SMALL, LOOSE or OURS."""
 
     name: str
     kind: str
@@ -90,7 +92,7 @@ def random_clips(videos: int, *, length: int = LENGTH) -> list[Clip]:
     ]
 
 
-def milliseconds(works: dict[str, Callable[[Clip], object]], clips: Sequence[Clip], *, rounds: int) -> dict[str, float]:
+def milliseconds(works: dict[str, Callable[[T], object]], clips: Sequence[T], *, rounds: int) -> dict[str, float]:
     """Each work's mean over the clips, of each clip the median of the rounds; works take turns clip by clip."""
     spent = {name: [[] for _ in clips] for name in works}
     for _ in tqdm(range(rounds + 1), desc="rounds", disable=None):  # the first warms up, and is dropped below
@@ -136,12 +138,11 @@ def ways_to_read(folder: Path, form: footage.Format, *, videos: int, source: Pat
     ]
 
 
-def fastest(ways: Sequence[Way], kind: str, clips: Sequence[Clip]) -> Way:
-    """Of the ways to read files of a kind, the one that is fastest on one core."""
-    those = {way.name: way for way in ways if way.kind == kind}
+def fastest(works: dict[str, Callable[[T], object]], items: Sequence[T]) -> str:
+    """The work that is fastest on one core, by its name."""
     with one_core():
-        taken = milliseconds({name: way.read for name, way in those.items()}, clips, rounds=1)
-    return those[min(taken, key=taken.get)]
+        taken = milliseconds(works, items, rounds=1)
+    return min(taken, key=taken.get)
 
 
 def _loose(folder: Path, frames: Sequence[np.ndarray]) -> None:
@@ -252,14 +253,14 @@ def main() -> None:
         ends = long_video(folder, footage.UCF101, source=arguments.source, rounds=arguments.rounds)
     print(f"{common.machine()}\n{len(clips)} clips, medians of {arguments.rounds} rounds.\n")
     print(times_table(found))
-    print(times_table(alone, against={form: times["ours"] for form, times in found.items()}))
+    print(times_table(alone, against={form: times[OURS] for form, times in found.items()}))
     rows = [[name, *(f"{each:.2f}" for each in pair)] for name, pair in ends.items()]
     print(common.table(["ten minutes of MPEG-4", "ms at the start", "ms at the end"], rows))
 
 
 def times_table(found: dict[str, dict[str, float]], against: dict[str, float] | None = None) -> str:
     """Milliseconds a clip by format, and each as a multiple of ours."""
-    against = against or {form: times["ours"] for form, times in found.items()}
+    against = against or {form: times[OURS] for form, times in found.items()}
     header = [part for form in found for part in (f"{form}: ms a clip", "over ours")]
     names = next(iter(found.values()))
     rows = [

@@ -1,4 +1,4 @@
-"""Evaluation of a test set with 30 views a video: each frame decoded once, beside a decoder that is asked view by view.
+"""Evaluation of a test set with 30 views a video: from our frame files, beside decoders of the source.
 
     python -m bench.evaluation
     python -m bench.evaluation --source /where/UCF101/is
@@ -16,14 +16,14 @@ import math
 import os
 import statistics
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from tqdm import tqdm
 
 from bench import common, decoding, footage
-from bench.decoding import LENGTH, LINES, Way
+from bench.decoding import LENGTH, LINES, OURS, SOURCE, Way
 
 if TYPE_CHECKING:
     import numpy as np
@@ -54,7 +54,7 @@ PLAIN = [
 
 
 class PlainViews:
-    """Some of a video's views an item: decode from the first to the last of their frames, take their squares."""
+    """Some of a video's views an item: decode their frames, each once, take their squares."""
 
     def __init__(self, way: Way, sampling: Sampling, how: Plain):
         self.way, self.sampling, self.how = way, sampling, how
@@ -73,25 +73,35 @@ class PlainViews:
         rest, square = divmod(index, self.parts[1])
         video, part = divmod(rest, self.parts[0])
         clips = self.sampling.views(VIEWS, LENGTH)[part * self.how.clips :][: self.how.clips]
-        first, step = int(np.min(clips)), self.sampling.stride if self.how.clips == 1 else 1
-        frames = self.way.reader(self.way.files[video], range(first, int(np.max(clips)) + 1, step), self.way.size)
+        wanted = np.unique(clips)
+        frames = self.way.reader(self.way.files[video], wanted.tolist(), self.way.size)
         squares = [
-            spatial_crops(frames[(clip - first) // step], size=MODEL["crop"], crops=CROPS)[square:][: self.how.crops]
-            for clip in clips
+            spatial_crops(frames[np.searchsorted(wanted, clip)], size=MODEL["crop"], crops=CROPS) for clip in clips
         ]
-        return torch.stack(squares).flatten(0, 1).transpose(1, 2)
+        chosen = torch.stack(squares)[:, square : square + self.how.crops].flatten(0, 1).transpose(1, 2)
+        return chosen.contiguous(memory_format=torch.channels_last_3d)
 
 
 def plain(way: Way, checkpoint: Checkpoint, workers: int, how: Plain) -> Iterable[Tensor]:
     """All views of one video after the other, `(V, 3, T, H, W)`."""
+    import torch
     from torch.utils.data import DataLoader
 
     from src.video.sampling import Sampling
 
     views = PlainViews(way, Sampling.of(checkpoint.model), how)
-    options = {"num_workers": workers, "worker_init_fn": common.one_thread}
-    for parts in DataLoader(views, batch_size=math.prod(views.parts), **options):
-        yield parts.flatten(0, 1)
+    options = {"num_workers": workers, "worker_init_fn": common.one_thread, "collate_fn": torch.cat}
+    return DataLoader(views, batch_size=math.prod(views.parts), **options)
+
+
+def fastest(ways: Sequence[Way], checkpoint: Checkpoint, how: Plain) -> Way:
+    """Of those that read the source, the one with which the views of a video come soonest on one core."""
+    from src.video.sampling import Sampling
+
+    views = {way.name: PlainViews(way, Sampling.of(checkpoint.model), how) for way in ways if way.kind == SOURCE}
+    works = {name: each.__getitem__ for name, each in views.items()}
+    best = decoding.fastest(works, range(VIEWS // how.clips * CROPS // how.crops))
+    return views[best].way
 
 
 def ours(way: Way, checkpoint: Checkpoint, workers: int) -> Iterable[Tensor]:
@@ -159,18 +169,18 @@ def main() -> None:
     with common.workplace(arguments.folder) as folder:
         for form in (footage.UCF101, footage.H264):
             ways = decoding.ways_to_read(folder, form, videos=arguments.videos, source=arguments.source)
-            peer = decoding.fastest(ways, decoding.SOURCE, decoding.random_clips(arguments.videos))
+            peers = [(fastest(ways, checkpoint, how), how) for how in PLAIN]
             readers = {
-                f"{peer.name}, {how.name}": lambda peer=peer, how=how: plain(peer, checkpoint, cores, how)
-                for how in PLAIN
+                f"{way.name}, {how.name}": lambda way=way, how=how: plain(way, checkpoint, cores, how)
+                for way, how in peers
             }
-            readers["ours"] = lambda ways=ways: ours(ways[-1], checkpoint, cores)
+            readers[OURS] = lambda ways=ways: ours(ways[-1], checkpoint, cores)
             alone_too = {name: lambda read=read: list(read()) for name, read in readers.items()}
             answered = {name: lambda read=read: answers(read(), checkpoint) for name, read in readers.items()}
             for what, works in (("the views alone", alone_too), ("and their answers", answered)):
                 taken = timed(works, rounds=arguments.rounds)
                 rows += [
-                    [form.name, what, name, f"{each / arguments.videos:.2f}", f"{each / taken['ours']:.2f}"]
+                    [form.name, what, name, f"{each / arguments.videos:.2f}", f"{each / taken[OURS]:.2f}"]
                     for name, each in taken.items()
                 ]
     print(

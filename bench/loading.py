@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Any
 from tqdm import tqdm
 
 from bench import common, decoding, footage
-from bench.decoding import CROP, FRAMES, LENGTH, SPAN, STRIDE, Way
+from bench.decoding import CROP, FRAMES, LENGTH, OURS, SPAN, STRIDE, Way
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -178,18 +178,19 @@ def main() -> None:
             print(common.table(["clips loaded", "MB"], [[f"{count:,}", f"{used:,.0f}"] for count, used in grown]))
             return
         clips = decoding.random_clips(arguments.videos)
-        peers = [decoding.fastest(ways, kind, clips) for kind in (decoding.SOURCE, decoding.SMALL)]
+        loaders = {}
+        for kind in (decoding.SOURCE, decoding.SMALL):
+            peers = {way.name: way for way in ways if way.kind == kind}
+            best = decoding.fastest({name: way.read for name, way in peers.items()}, clips)
+            loaders[f"`DataLoader`, transforms.v2, {best}"] = lambda way=peers[best]: plain_loader(way, cores)
         with decoding.one_core():
-            alone = decoding.milliseconds({"ours": ours.read}, clips, rounds=3)["ours"]
-        loaders = {
-            f"`DataLoader`, transforms.v2, {way.name}": lambda way=way: plain_loader(way, cores) for way in peers
-        }
-        loaders["ours, without colours and normalisation"] = lambda: our_loader(ours, cores, finished=False)
-        loaders["ours"] = lambda: our_loader(ours, cores)
+            alone = decoding.milliseconds({OURS: ours.read}, clips, rounds=3)[OURS]
+        loaders[f"{OURS}, without colours and normalisation"] = lambda: our_loader(ours, cores, finished=False)
+        loaders[OURS] = lambda: our_loader(ours, cores)
         found = rates(loaders, rounds=arguments.rounds)
     limit = cores * 1000 / alone
     print(f"{common.machine()}\n{footage.UCF101.name}; medians of {arguments.rounds} rounds of {SECONDS} s.\n")
-    rows = [[name, f"{each:.1f}", f"{found['ours'] / each:.2f}", f"{each / limit:.0%}"] for name, each in found.items()]
+    rows = [[name, f"{each:.1f}", f"{found[OURS] / each:.2f}", f"{each / limit:.0%}"] for name, each in found.items()]
     rows.append([f"limit: {cores} cores by {1000 / alone:.0f} clips a second", f"{limit:.1f}", "", ""])
     print(common.table(["", "clips a second", "ours is so many times as fast", "of the limit"], rows))
 

@@ -212,7 +212,6 @@ def main() -> None:
     from src.training.optim import choose_device, computes_in_bf16
     from src.video.transforms import normalise
 
-    keep_freed_memory()  # as the pipeline's training does: the peers have it too
     device = choose_device("auto")
     bf16 = computes_in_bf16(device)
     generator = torch.Generator().manual_seed(0)
@@ -238,6 +237,8 @@ def main() -> None:
         found = seconds(answering, title="answering", **options)
         print(f"Answering:\n\n{report(found, batch=arguments.batch, work=work, rate=rate)}", flush=True)
     if arguments.only != "answering":
+        if device.type == "cpu":
+            keep_freed_memory()  # as the pipeline's training does: the peers have it too
         training = {name: each.train for name, each in (others | ours).items()}
         found = seconds(training, title="training", **options)
         print("Training, three forward passes' worth a step:\n")

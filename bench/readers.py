@@ -1,8 +1,8 @@
 """What a user would read clips with instead: each reader gives frames of a video, scaled, as one tensor.
 
-A reader is called as `reader(path, indices, size)`, with rising frame numbers a step apart, and returns `(T, 3, *size)`
-uint8 RGB; `size` is height and width to scale to, None to leave them as they are. Each is written for its own fastest
-way on one thread: the size is known beforehand, and only frames that are asked for are converted and scaled.
+A reader is called as `reader(path, indices, size)`, with rising frame numbers, and returns `(T, 3, *size)` uint8 RGB;
+`size` is height and width to scale to, None to leave them as they are. Each is written for its own fastest way on one
+thread: the size is known beforehand, and only frames that are asked for are converted and scaled.
 """
 
 from __future__ import annotations
@@ -25,7 +25,10 @@ def torchcodec(path: Path, indices: Sequence[int], size: Size | None) -> Tensor:
 
     scale = [Resize(size)] if size else None
     video = VideoDecoder(path, seek_mode="approximate", num_ffmpeg_threads=1, transforms=scale)
-    return video.get_frames_in_range(indices[0], indices[-1] + 1, indices[1] - indices[0]).data
+    step = indices[1] - indices[0]
+    if list(indices) != list(range(indices[0], indices[-1] + 1, step)):
+        return video.get_frames_at(list(indices)).data
+    return video.get_frames_in_range(indices[0], indices[-1] + 1, step).data
 
 
 def decord(path: Path, indices: Sequence[int], size: Size | None) -> Tensor:
@@ -43,7 +46,7 @@ def pyav(path: Path, indices: Sequence[int], size: Size | None) -> Tensor:
 
     height, width = size or (None, None)
     scale = VideoReformatter()
-    wanted, found = set(indices), []
+    wanted, found, how = set(indices), [], {"interpolation": Interpolation.BILINEAR, "threads": 1}
     with av.open(str(path)) as container:
         stream = container.streams.video[0]
         stream.thread_type = "NONE"
@@ -51,7 +54,7 @@ def pyav(path: Path, indices: Sequence[int], size: Size | None) -> Tensor:
         container.seek(int(indices[0] * tick), stream=stream)
         for frame in container.decode(stream):
             if round(frame.pts / tick) in wanted:
-                scaled = scale.reformat(frame, width, height, "rgb24", interpolation=Interpolation.BILINEAR)
+                scaled = scale.reformat(frame, width, height, "rgb24", **how)
                 found.append(scaled.to_ndarray())
                 if len(found) == len(wanted):
                     break

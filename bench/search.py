@@ -3,8 +3,8 @@
     python -m bench.search --folder WORK
 
 Both are `python -m src.tune`; random search draws without learning and ends no trial early, and has as many trials as
-take the epochs that the other one took. What counts is the score of the best trial, or of params.yaml, after it was
-trained again with three other seeds. A search's seed is its own: data and params.yaml are the same in all. Interrupted,
+take the epochs that the other one took. What counts is the score of the best trial, or of params.yaml, with three seeds
+that the search did not choose by. A search's seed is its own: data and params.yaml are the same in all. Interrupted,
 the same command goes on.
 """
 

@@ -6,7 +6,7 @@
     python -m src.predict --camera 0
     python -m src.predict clip.mp4 --model mlflow:RUN_ID        or models:/slowfast@champion
 
-A video is answered exactly as evaluation answers it, with calibrated probabilities; below the confidence that was
+A video is answered as evaluation answers it, with calibrated probabilities; below the confidence that was
 chosen on validation videos (evaluate.certain) the answer is "uncertain". One longer than predict.long seconds is
 answered in parts. What cannot be read is named on stderr with the reason, and the exit status is then 1.
 """

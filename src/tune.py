@@ -7,8 +7,8 @@
 
 A trial's score is its validation accuracy less tune.penalty times what the gap has more than tune.tolerance; the gap is
 training less validation accuracy, both answered alike. Trial 0 is params.yaml itself. Trials that fall behind are ended
-early (successive halving). The best few and params.yaml are then trained again with other seeds, and by these
-trainings alone, and trial 0, one is called best.
+early (successive halving). The best few and params.yaml are then trained again with other seeds, and one is called
+best by trainings that the search did not choose by.
 
 Needs data/frames and data/splits (`dvc repro extract_frames split`). Other data, another space or other settings are
 another search. In MLflow the trials are nested in a run of the search.

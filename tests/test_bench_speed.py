@@ -27,11 +27,12 @@ def counting(tmp_path: Path) -> Path:
     return path
 
 
+@pytest.mark.parametrize("size", [(24, 32), None])
 @pytest.mark.parametrize("start", [0, 9, 15])
-def test_a_decoder_gives_the_frames_that_are_asked_for(counting, start):
+def test_a_decoder_gives_the_frames_that_are_asked_for(counting, start, size):
     indices = list(range(start, start + 15, 2))
-    frames = readers.pyav(counting, indices, (24, 32))
-    assert frames.shape == (8, 3, 24, 32)
+    frames = readers.pyav(counting, indices, size)
+    assert frames.shape == (8, 3, *(size or (48, 64)))
     assert frames.dtype == torch.uint8
     assert clips.numbers(frames.permute(0, 2, 3, 1).numpy()) == indices
 
@@ -81,6 +82,7 @@ def test_decoded_by_parts_and_at_once_the_answers_are_the_same(tmp_path, monkeyp
     checkpoint = evaluation.checkpoint_of()
     found = evaluation.answers(evaluation.ours(way, checkpoint, 0), checkpoint)
     assert found.shape == (2, 10)
+    assert np.abs(found[0] - found[1]).max() > 1e-5
     how = replace(how, clips=min(how.clips, 2))  # of two
     apart = evaluation.answers(evaluation.plain(way, checkpoint, 0, how), checkpoint)
     np.testing.assert_allclose(apart, found, atol=1e-6)

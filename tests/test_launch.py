@@ -45,7 +45,7 @@ def test_a_process_that_is_killed_ends_the_job_and_is_named(checkout: Checkout):
         read_until(job, "epoch   2/60")
         victim = ranks(job.pid)[1]
         victim.kill()
-        rest = job.stdout.read()
+        rest, _ = job.communicate(timeout=300)
     assert job.returncode == 1
     assert f"error: rank 1 (process {victim.pid}) was ended by SIGKILL" in rest
     assert "the same command goes on from what was last saved" in rest

@@ -40,8 +40,9 @@ class StemConv(nn.Conv3d):
         kernel = kernel[:, :, kernel.shape[2] // 2 - beside : kernel.shape[2] // 2 + beside + 1]
         bias = None if self.bias is None else self.bias.repeat(frames).to(torch.bfloat16)
         out = conv3d(inputs, kernel, bias, padding=(beside, 0, 0)).permute(0, 2, 3, 4, 1)
-        # Chunks and a stack, whose gradient keeps channels last: of one permutation it would be turned over twice.
-        return torch.stack(out.chunk(frames, dim=-1), dim=2).flatten(1, 2).permute(0, 4, 1, 2, 3)
+        if frames > 1:  # chunks and a stack, whose gradient keeps channels last: one permutation's is turned over twice
+            out = torch.stack(out.chunk(frames, dim=-1), dim=2).flatten(1, 2)
+        return out.permute(0, 4, 1, 2, 3)
 
 
 def cells(clip: Tensor, frames: int) -> Tensor:

@@ -2,7 +2,7 @@
 
 The best of many noisy trials is partly the luckiest. So the finalists are trained anew, and only these trainings
 count. After each seed the better half of the finalists goes on: the last one of them, and params.yaml, come to all
-seeds. The first of params.yaml's is trial 0: nobody chose it for its luck.
+seeds. The first of params.yaml's is trial 0: nothing was chosen by it.
 """
 
 from __future__ import annotations
@@ -108,10 +108,10 @@ def ranked(search: Search, total: int) -> list[int]:
 def plan(search: Search, total: int) -> dict[int, Planned]:
     """The trainings that are to be made, by slot, as far as they are known yet: more follow when a seed is over.
 
-    Seeds follow `train.seed`, which the trials themselves have, and params.yaml's begin with it. A seed's trainings
-    come before the next seed's, and all of params.yaml's are among them. A trial of which one has failed is out, and
-    the next best takes its place; what has failed stays in the plan, so that it is told of, and that three in a row end
-    the search.
+    Seeds follow that of the search, which the trials themselves have, and params.yaml's begin with it. A seed's
+    trainings come before the next seed's, and all of params.yaml's are among them. A trial of which one has failed is
+    out, and the next best takes its place; what has failed stays in the plan, so that it is told of, and that three in
+    a row end the search.
     """
     how = search.base.tune
     there = _every(search)  # one look: others' trainings end meanwhile
@@ -146,7 +146,7 @@ def _slot(slot: int, number: int) -> int:
 
 
 def _planned(search: Search, slot: int, number: int) -> Planned:
-    return Planned(attrs={OF: slot, SEED: search.base.train.seed + number + (slot > 0)})
+    return Planned(attrs={OF: slot, SEED: search.seed + number + (slot > 0)})
 
 
 def failed(search: Search) -> list[FrozenTrial]:

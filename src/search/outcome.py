@@ -184,7 +184,7 @@ def verdict(difference: Difference, *, videos: str) -> str:
 
 def _lines(ranking: Sequence[Finalist], better: Difference, search: Search) -> list[str]:
     seeds = search.base.tune.seeds
-    lines = [f"{seeds} seeds that no trial was chosen by, on validation (mean ± deviation):"]
+    lines = [f"{seeds} seeds that the search did not choose by, on validation (mean ± deviation):"]
     for each in ranking:
         val, train, gap = (each.shown(key) for key in ("val", "train", "gap"))
         left = "" if len(each.trials) == seeds else f"; left there, after {len(each.trials)}"
@@ -205,7 +205,7 @@ def write_recipe(search: Search, winner: Finalist, overrides: Sequence[str]) -> 
         settings.setdefault(section, {}).setdefault(key, own[section][key])
     found, by = (
         f"{name(winner.slot)} of {search.study.study_name}",
-        f"{search.base.tune.seeds} trainings that it was not chosen by",
+        f"{search.base.tune.seeds} trainings that the search did not choose by",
     )
     numbers = f"validation {winner.mean('val'):.1%}, gap {100 * winner.mean('gap'):.1f} points"
     head = f"# What `python -m src.tune` found best: {found}, by {by}:\n# {numbers}.\n"

@@ -6,7 +6,7 @@ from optuna.trial import FrozenTrial, TrialState
 from tqdm import tqdm
 
 from src.search.study import DIED, REASON, SLOT, Slots
-from src.search.worker import OF, SEED
+from src.search.worker import OF, OWN_FIRST, SEED
 
 
 class Progress:
@@ -53,7 +53,8 @@ def _best(slots: Slots) -> FrozenTrial | None:
 
 def _name(trial: FrozenTrial) -> str:
     attrs = trial.user_attrs
-    return f"trial {attrs[OF]} again, seed {attrs[SEED]}" if OF in attrs else f"trial {attrs[SLOT]}"
+    again = OF in attrs and attrs[SLOT] != OWN_FIRST
+    return f"trial {attrs[OF]} again, seed {attrs[SEED]}" if again else f"trial {attrs[SLOT]}"
 
 
 def _numbers(trial: FrozenTrial) -> str:

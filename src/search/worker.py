@@ -39,7 +39,10 @@ OF, SEED = "of", "seed"
 """Attributes of a finalist's training: the slot of the search that it repeats, and its `train.seed`."""
 
 OWN_FIRST = 0
-"""The finals' slot of params.yaml's first training, which is trial 0."""
+"""The finals' slot of params.yaml's first training, which is trial 0: `finals.plan` numbers it so."""
+
+SEEDS = 1_000_000
+"""A search's is below."""
 
 CHECKPOINTS = 10.0
 """GB that a finalist's one checkpoint may take: more than any has."""
@@ -59,6 +62,14 @@ class Search:
     study: optuna.Study
     finals: optuna.Study
     sampler: str = "tpe"
+
+    @property
+    def seed(self) -> int:
+        """`train.seed` of its trials; the finalists' follow.
+
+        Its own, by its name: what a search before it, or `dvc repro`, has trained with these settings was looked at.
+        """
+        return int(self.study.study_name.rpartition("-")[2], 16) % SEEDS
 
     def settings_of(self, slot: int) -> Settings:
         """What the trial of a slot lays over params.yaml; slot 0 is params.yaml itself."""
@@ -188,21 +199,22 @@ class Worker:
         search, began = self.search, time.monotonic()
         drawn = {dimension.key: dimension.suggest(trial) for dimension in search.space}
         slot = trial.user_attrs[SLOT]
-        settings = search.attempt(overlay(search.space, drawn) if slot else {}, name=f"trial {slot}")
+        changes = lay_on(overlay(search.space, drawn) if slot else {}, {"train": {"seed": search.seed}})
+        settings = search.attempt(changes, name=f"trial {slot}")
         with self._recording(trial, settings, name=f"trial {slot}") as recorder:
             judge = Judge(trial, settings, search.data, recorder, prunable=slot > 0)
             try:
                 trained = self._train(trial, settings, recorder, judge)
             finally:
                 judge.note(seconds=time.monotonic() - began)
+            own = None if slot else self._answered(trained.best, settings, recorder)
             best = judge.epochs[trained.best.epoch - 1]
             for key, value in best.items():
                 trial.set_user_attr(key, value)
             trial.set_user_attr("epoch", trained.best.epoch)
-            if slot == 0:  # which nobody chose for its luck, so that it counts as the first of params.yaml's trainings
-                value, attrs = self._answered(trained.best, settings, recorder)
-                attrs |= {SLOT: OWN_FIRST, OF: slot, SEED: settings.train.seed, "run": recorder.spool}
-                search.finals.add_trial(optuna.create_trial(value=value, user_attrs=attrs))
+            if own:  # nothing was chosen by it, so that it counts as the first of params.yaml's trainings
+                attrs = own[1] | {SLOT: OWN_FIRST, OF: slot, SEED: search.seed, "run": recorder.spool}
+                search.finals.add_trial(optuna.create_trial(value=own[0], user_attrs=attrs))
             several = len(trial.study.directions) > 1
             _end(trial, recorder, TrialState.COMPLETE, [best["val"], best["gap"]] if several else best["score"])
 
@@ -215,8 +227,8 @@ class Worker:
         with self._recording(trial, settings, name=name) as recorder:
             best = self._train(trial, settings, recorder, None).best
             value, attrs = self._answered(best, settings, recorder)
-            attrs["seconds"] = {"whole": round(time.monotonic() - began, 2)}
-            for key, found in attrs.items():
+            spent = {"whole": round(time.monotonic() - began, 2)}
+            for key, found in (attrs | {"seconds": spent}).items():
                 trial.set_user_attr(key, found)
             _end(trial, recorder, TrialState.COMPLETE, value)
 
@@ -229,7 +241,7 @@ class Worker:
         shares = {side: found.count("1") / len(found) for side, found in hits.items()}
         gap = shares["train"] - shares["val"]
         value = score(shares["val"], gap, penalty=how.penalty, tolerance=how.tolerance)
-        recorder.results({"search/score": value, "search/gap": gap} | {f"{k}.top1": v for k, v in shares.items()})
+        recorder.results({"finals/score": value, "finals/gap": gap} | {f"finals/{k}": v for k, v in shares.items()})
         spent = {"whole": round(time.monotonic() - began, 2)}
         return value, shares | {"gap": gap, "hits": hits, "seconds": spent}
 

@@ -11,7 +11,7 @@ from src.training.optim import autocast
 from src.video.transforms import normalise
 
 AT_ONCE = 8
-"""Clips that are answered together, or more where a video has more: a small network is several times as fast so."""
+"""At least so many clips are answered together, of whole videos: a small network is several times as fast so."""
 
 
 def predict(model: nn.Module, videos: Iterable[Tensor], *, device: torch.device, precision: str) -> Tensor:
@@ -29,7 +29,7 @@ def predict_views(
     """The same before the mean: each video's class probabilities `(V, classes)`, as soon as they are there."""
     model.eval()
     for several in _together(videos):
-        clips = torch.cat(several) if len(several) > 1 else several[0]
+        clips = torch.cat([views.to(device, non_blocking=True) for views in several])
         with torch.inference_mode(), autocast(device, precision=precision):
             logits = model(to_device(clips, device))
             answers = logits.float().softmax(1).cpu()

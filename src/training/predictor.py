@@ -1,4 +1,4 @@
-"""Frames of any video → calibrated answers: what evaluation answers to a video of the frame store, float for float.
+"""Frames of any video → calibrated answers: what evaluation answers to a video of the frame store, up to rounding.
 
 Frames come as `src.video.decode.read_frames` scales them, and take the store's JPEG step in memory. A long video, or a
 camera, is answered window after window; of its frames no more are held than make a window.

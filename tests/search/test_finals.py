@@ -73,7 +73,7 @@ SLOTS = range(5)
 
 
 def search(*, finalists: int, seeds: int) -> Search:
-    """A search that is over, without data; its finals have no training yet."""
+    """A search that is over, without data, whose seed is 10, by its name; its finals have no training yet."""
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     storage = optuna.storages.InMemoryStorage()
     studies = [
@@ -82,8 +82,7 @@ def search(*, finalists: int, seeds: int) -> Search:
     for slot in SLOTS:
         attrs = {SLOT: slot, "val": slot / 10, "gap": 0.0}
         studies[0].add_trial(optuna.create_trial(value=slot / 10, user_attrs=attrs))
-    settings = {"tune": {"finalists": finalists, "seeds": seeds}, "train": {"seed": 7}}
-    base = params.check(settings, source="a test")
+    base = params.check({"tune": {"finalists": finalists, "seeds": seeds}}, source="a test")
     return Search(base, [], None, storage, *studies)
 
 
@@ -100,7 +99,7 @@ def train(of: Search, score: dict[int, list[float | None]]) -> list[tuple[int, i
             return made
         number, plan = next(iter(left.items()))
         slot = plan.attrs[OF]
-        seed = plan.attrs[SEED] - (8 if slot else 7)  # train.seed is 7
+        seed = plan.attrs[SEED] - of.seed - (slot > 0)
         made.append((slot, seed))
         value, attrs = score[slot][seed], plan.attrs | {SLOT: number, "run": f"run {number}"}
         how = {"state": TrialState.FAIL} if value is None else {"value": value}
@@ -123,7 +122,7 @@ def test_after_each_seed_the_better_half_goes_on():
 def test_a_seed_that_is_not_over_keeps_the_next_from_being_planned():
     four = search(finalists=4, seeds=3)
     first = {(plan.attrs[OF], plan.attrs[SEED]) for plan in finals.plan(four, len(SLOTS)).values()}
-    assert first == {(0, 7), (0, 8), (0, 9), (1, 8), (2, 8), (3, 8), (4, 8)}
+    assert first == {(0, 10), (0, 11), (0, 12), (1, 11), (2, 11), (3, 11), (4, 11)}
 
 
 def test_one_finalist_comes_to_all_seeds():
@@ -135,7 +134,7 @@ def test_a_finalist_that_fails_in_its_last_training_is_replaced_by_the_next_best
     scores = {0: [0.1, 0.1], 4: [0.9, None], 3: [0.8, 0.8], 2: [0.7, 0.7]}
     made = train(two, scores)
     assert made == [(0, 0), (4, 0), (3, 0), (0, 1), (4, 1), (2, 0), (3, 1)]
-    assert [(trial.user_attrs[OF], trial.user_attrs[SEED]) for trial in finals.failed(two)] == [(4, 9)]
+    assert [(trial.user_attrs[OF], trial.user_attrs[SEED]) for trial in finals.failed(two)] == [(4, 12)]
     ranking = finals.finalists(two, finals.plan(two, len(SLOTS)))
     assert [each.slot for each in ranking] == [3, 0, 2]
 

@@ -42,7 +42,7 @@ def noise(count: int, *, seed: int = 0) -> list[np.ndarray]:
 
 
 def test_a_video_is_answered_as_evaluation_answers_its_frames(tmp_path):
-    """Two views of three squares each, at other sizes and rates than the store's, to the last bit of float32."""
+    """Two views of three squares each, at other sizes and rates than the store's, up to rounding."""
     model, videos = checkpoint(), []
     for number, (count, rate) in enumerate(((40, 25), (9, 10), (1, 25))):
         path = clips.write(tmp_path / f"{number}.mp4", noise(count, seed=number), rate=rate)
