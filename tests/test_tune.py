@@ -180,7 +180,7 @@ def test_a_test_clip_in_the_validation_list_stops_the_search_and_is_named(own: C
 
 
 def test_three_failures_in_a_row_for_one_reason_end_it(own: Checkout):
-    wild = ("--set", "tune.space={train.lr: {low: 1.0e+20, high: 1.0e+30}}")
+    wild = ("--set", "tune.space={train.lr: {low: 1.0e+20, high: 1.0e+30}}", "--set", "tune.prune=false")
     failed = own.run(*tune("--trials", "20", "--workers", "1", *wild, *FEW), check=False)
     assert failed.returncode == 1
     assert "3 trials in a row have failed: the loss is nan" in failed.stderr
