@@ -26,6 +26,8 @@ from tqdm import tqdm
 
 from bench import common, footage
 
+T = TypeVar("T")
+
 if TYPE_CHECKING:
     import av
     import numpy as np
@@ -40,7 +42,6 @@ CLIPS = 4  # of each video
 SPAN = (FRAMES - 1) * STRIDE + 1
 GOPS = (4, 8, 16)
 QUALITY = 90  # of our JPEGs, as params.yaml has it
-T = TypeVar("T")
 SOURCE, SMALL, LOOSE, OURS = "source", f"{LINES} lines", f"loose JPEGs, {LINES} lines", "ours"
 
 
@@ -68,8 +69,7 @@ class Clip:
 
 @dataclass(frozen=True)
 class Way:
-    """A reader and the file that it reads of each video; `kind` of file: T = TypeVar("T")
-    SOURCE, SMALL, LOOSE or OURS."""
+    """A reader and the file that it reads of each video; `kind` of file: SOURCE, SMALL, LOOSE or OURS."""
 
     name: str
     kind: str
