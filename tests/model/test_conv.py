@@ -1,4 +1,4 @@
-"""Convolutions of maps smaller than their kernel, in bfloat16: the plain ones, rounded, and so their gradients."""
+"""Convolutions in bfloat16, of maps smaller than their kernel too: the plain ones, rounded, and so their gradients."""
 
 from __future__ import annotations
 
@@ -16,6 +16,11 @@ SHAPES = [
     ((2, 1, 1), (1, 3, 3), (1, 2, 2)),
     ((2, 2, 2), (3, 3, 3), (1, 2, 2)),
     ((3, 4, 4), (3, 1, 1), (1, 1, 1)),
+    ((8, 6, 5), (7, 1, 1), (4, 1, 1)),
+    ((3, 6, 5), (1, 3, 3), (1, 2, 2)),
+    ((3, 6, 5), (1, 1, 1), (1, 1, 1)),
+    ((3, 6, 5), (1, 1, 1), (1, 2, 2)),
+    ((4, 6, 5), (3, 3, 3), (1, 2, 2)),
 ]
 
 

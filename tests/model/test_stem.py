@@ -27,21 +27,22 @@ def whole_numbers(*shape: int, seed: int) -> torch.Tensor:
 
 
 @pytest.mark.parametrize(("kernel", "frames", "height", "width"), SHAPES)
-@pytest.mark.parametrize("block", [1, 2])
-def test_cells_and_their_kernel_are_the_same_convolution(kernel, frames, height, width, block):
-    if frames % block:
-        frames += 1
+@pytest.mark.parametrize(("block", "at_once"), [(1, 1), (2, 2), (2, 4), (2, 8)])
+def test_cells_and_their_kernel_are_the_same_convolution(kernel, frames, height, width, block, at_once):
+    frames += -frames % at_once
     clip, weight = whole_numbers(2, 3, frames, height, width, seed=0), whole_numbers(6, 3, kernel, 7, 7, seed=1)
     expected = F.conv3d(clip, weight, stride=(1, 2, 2), padding=(kernel // 2, 3, 3))
-    moved = cell_kernel(weight, block)
-    found = F.conv3d(cells(clip, block).float(), moved, padding=(moved.shape[2] // 2, 0, 0))
-    found = found.unflatten(1, (block, 6)).permute(0, 2, 3, 1, 4, 5).flatten(2, 3)
+    moved, stride = cell_kernel(weight, block, at_once), at_once // block
+    padding = ((moved.shape[2] - stride) // 2, 0, 0)
+    found = F.conv3d(cells(clip, block).float(), moved, stride=(stride, 1, 1), padding=padding)
+    found = found.unflatten(1, (at_once, 6)).permute(0, 2, 3, 1, 4, 5).flatten(2, 3)
     torch.testing.assert_close(found, expected, rtol=0, atol=0)
 
 
 @pytest.mark.parametrize(("kernel", "frames", "height", "width"), SHAPES)
-def test_bfloat16_is_the_plain_convolution_rounded(kernel, frames, height, width):
-    conv = StemConv(8, kernel)
+@pytest.mark.parametrize("outputs", [2, 4, 8])
+def test_bfloat16_is_the_plain_convolution_rounded(kernel, frames, height, width, outputs):
+    conv = StemConv(outputs, kernel)
     with torch.no_grad():
         conv.weight.copy_(whole_numbers(*conv.weight.shape, seed=2))
     clip = whole_numbers(2, 3, frames, height, width, seed=3).to(memory_format=torch.channels_last_3d)
