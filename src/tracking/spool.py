@@ -33,6 +33,10 @@ FILES = ("file", "checkpoint", "model")
 """The kinds of record that bring files. They are sent apart, so that a store that takes no files holds no point up."""
 
 
+LONGEST = 100_000
+"""Bytes of a line, at most, that is looked for from the end."""
+
+
 class Log:
     """JSON objects in a file, one a line. `inf` and `nan` are written as Python writes them, and read again."""
 
@@ -89,6 +93,23 @@ class Log:
                     yield start, json.loads(line)
                 except ValueError:  # a power cut left it so
                     continue
+
+    def last(self) -> Record | None:
+        """What its last whole line says; None if there is none."""
+        try:
+            file = self.path.open("rb")
+        except FileNotFoundError:
+            return None
+        with file:
+            file.seek(max(0, self.size() - LONGEST))
+            for line in reversed(file.read().splitlines(keepends=True)):
+                if not line.endswith(b"\n"):
+                    continue
+                try:
+                    return json.loads(line)
+                except ValueError:  # a power cut left it so
+                    continue
+        return None
 
     def sync(self) -> None:
         """See to it that what has been appended so far, by whomever, outlasts a power cut."""
@@ -200,8 +221,8 @@ class Spool:
 
     def ended(self) -> bool:
         """Whether the last thing it says is that the run has ended."""
-        tail = [record for _, record in self.records.read(max(0, self.records.size() - 100_000))]
-        return bool(tail) and tail[-1]["kind"] == "end"
+        last = self.records.last()
+        return last is not None and last["kind"] == "end"
 
     def waits(self) -> bool:
         """Whether anything has not been dealt with."""
@@ -221,8 +242,9 @@ class Spool:
         """Whether nothing of it is needed any more: it ended well, and MLflow has, and took, everything."""
         if self.waits() or not self.ended() or self.refused.exists():
             return False
-        *_, (_, last) = self.records.read()
-        return last["status"] == "FINISHED" or bool(self.run["evaluates"])  # no evaluation is gone on with
+        return self.records.last()["status"] == "FINISHED" or bool(
+            self.run["evaluates"]
+        )  # no evaluation is gone on with
 
     def end_if_dead(self) -> None:
         """Say that the run was killed, if its trainer is gone and did not say how it ended."""

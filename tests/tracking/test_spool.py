@@ -50,6 +50,17 @@ def test_what_was_not_removed_to_its_end_is_swept_away(monkeypatch):
     assert [each.name for each in spool.folder().iterdir()] == [other.name]
 
 
+@pytest.mark.parametrize(
+    ("content", "last"),
+    [(b"", None), (b'{"a": 1}\n{"a": 2}\n', {"a": 2}), (b'{"a": 1}\n\0\0\n{"a": 3', {"a": 1}), (b'{"a": 1', None)],
+)
+def test_the_last_line_is_the_last_that_is_whole(tmp_path, content, last):
+    log = Log(tmp_path / "log")
+    assert log.last() is None
+    log.path.write_bytes(content)
+    assert log.last() == last
+
+
 def test_a_line_that_a_crash_has_torn_is_cut_off_and_appending_goes_on(tmp_path):
     log = Log(tmp_path / "log")
     log.path.write_bytes(b'{"a": 1}\n{"a": 2}\n{"a": ')
