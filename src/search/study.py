@@ -184,7 +184,8 @@ def over(study: optuna.Study, plan: Callable[[], Collection[int]]) -> bool:
 
 def stuck(study: optuna.Study, wanted: Collection[int]) -> str | None:
     """The reason for which the last trials since the command was started have all failed, if it is one and the same."""
-    last = [trial for trial in slots(study, wanted).done if trial.number >= study.user_attrs[BEGUN]][-IN_A_ROW:]
+    begun = study.user_attrs[BEGUN]  # asks the database
+    last = [trial for trial in slots(study, wanted).done if trial.number >= begun][-IN_A_ROW:]
     kinds = Counter(kind(trial.user_attrs.get(REASON, "")) for trial in last if trial.state == TrialState.FAIL)
     if len(last) == IN_A_ROW and max(kinds.values(), default=0) == IN_A_ROW:
         return last[-1].user_attrs.get(REASON, DIED)

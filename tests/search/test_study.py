@@ -10,6 +10,7 @@ from pathlib import Path
 
 import optuna
 import pytest
+import sqlalchemy
 from optuna.trial import TrialState
 
 from src import paths
@@ -239,6 +240,20 @@ def test_three_failures_in_a_row_for_one_reason_and_no_fewer(storage: Storage, s
     assert end(nan.format(6)) == nan.format(6)
     slotted.begin(study)
     assert stuck(study, planned(20)) is None  # started again, it tries again
+
+
+def test_a_look_asks_the_database_as_often_for_many_trials_as_for_one(storage: Storage, study: optuna.Study):
+    asked = []
+    sqlalchemy.event.listen(storage.engine, "before_cursor_execute", lambda *what: asked.append(what[2]))
+    counts = []
+    for _ in range(6):
+        study.tell(take(study, storage, planned(20), worker="a"), 0.0)
+        study.get_trials()  # reads what is new, which a look would
+        asked.clear()
+        assert stuck(study, planned(20)) is None
+        counts.append(len(asked))
+    assert counts == [counts[0]] * 6
+    assert counts[0] > 0
 
 
 def test_reasons_of_a_kind_are_told_by_what_does_not_change():
