@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+import signal
 import threading
 import warnings
 import zlib
@@ -61,7 +63,7 @@ def _is_away(error: BaseException) -> bool:
 
 
 class Storage(RDBStorage):
-    """Optuna's, whose every request waits for a server that is away."""
+    """Optuna's, whose every request waits for a server that is away, and ends before Ctrl-C comes."""
 
 
 def _stop_if_told(_: tenacity.RetryCallState) -> None:
@@ -80,8 +82,41 @@ def _patient(method: Any) -> Any:
     )(method)
 
 
+def _whole(method: Any) -> Any:
+    """Of a file, have Ctrl-C wait for the request to end.
+
+    What Ctrl-C falls into keeps the file locked for as long as Python keeps the exception: for all who write, and those
+    are waited for. A server's lock ends with the connection.
+    """
+
+    @functools.wraps(method)
+    def request(storage: Storage, *arguments: Any, **named: Any) -> Any:
+        if storage.engine.dialect.name != "sqlite":
+            return method(storage, *arguments, **named)
+        with _without_ctrl_c():
+            return method(storage, *arguments, **named)
+
+    return request
+
+
+@contextmanager
+def _without_ctrl_c() -> Iterator[None]:
+    """Ctrl-C comes when the context ends. Python has only its main thread see it."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    came: list[int] = []
+    before = signal.signal(signal.SIGINT, lambda number, _: came.append(number))
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+        if came:
+            signal.raise_signal(signal.SIGINT)
+
+
 for _name in REQUESTS:
-    setattr(Storage, _name, _patient(getattr(RDBStorage, _name)))
+    setattr(Storage, _name, _patient(_whole(getattr(RDBStorage, _name))))
 
 
 def connect(url: str | None, *, heartbeat: int = HEARTBEAT, wait: bool = False) -> Storage:

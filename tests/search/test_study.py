@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import multiprocessing
+import os
+import signal
 import sqlite3
 import threading
 import time
@@ -240,6 +242,23 @@ def test_three_failures_in_a_row_for_one_reason_and_no_fewer(storage: Storage, s
     assert end(nan.format(6)) == nan.format(6)
     slotted.begin(study)
     assert stuck(study, planned(20)) is None  # started again, it tries again
+
+
+def test_ctrl_c_never_leaves_the_file_locked(storage: Storage, study: optuna.Study, tmp_path: Path):
+    """Whoever ends on it waits for workers, which write."""
+    writer = sqlite3.connect(tmp_path / "optuna.db", timeout=0.2, isolation_level=None)
+    trial = take(study, storage, planned(1), worker="a")
+    for delay in range(1, 31):
+        alarm = threading.Timer(delay / 1000, lambda: os.kill(os.getpid(), signal.SIGINT))
+        with pytest.raises(KeyboardInterrupt) as kept:
+            alarm.start()
+            while True:
+                trial.set_user_attr("looked", len(study.user_attrs))
+        writer.execute("BEGIN EXCLUSIVE")
+        writer.execute("COMMIT")
+        assert kept.tb  # with all that it fell into
+        alarm.join()
+    writer.close()
 
 
 def test_a_look_asks_the_database_as_often_for_many_trials_as_for_one(storage: Storage, study: optuna.Study):
