@@ -248,12 +248,16 @@ def test_ctrl_c_never_leaves_the_file_locked(storage: Storage, study: optuna.Stu
     """Whoever ends on it waits for workers, which write."""
     writer = sqlite3.connect(tmp_path / "optuna.db", timeout=0.2, isolation_level=None)
     trial = take(study, storage, planned(1), worker="a")
-    for delay in range(1, 31):
-        alarm = threading.Timer(delay / 1000, lambda: os.kill(os.getpid(), signal.SIGINT))
+
+    def ask_until_ctrl_c() -> None:
+        while True:
+            trial.set_user_attr("looked", len(study.user_attrs))
+
+    for milliseconds in range(20, 50):
+        alarm = threading.Timer(milliseconds / 1000, lambda: os.kill(os.getpid(), signal.SIGINT))
+        alarm.start()
         with pytest.raises(KeyboardInterrupt) as kept:
-            alarm.start()
-            while True:
-                trial.set_user_attr("looked", len(study.user_attrs))
+            ask_until_ctrl_c()
         writer.execute("BEGIN EXCLUSIVE")
         writer.execute("COMMIT")
         assert kept.tb  # with all that it fell into
