@@ -249,15 +249,15 @@ def test_ctrl_c_never_leaves_the_file_locked(storage: Storage, study: optuna.Stu
     writer = sqlite3.connect(tmp_path / "optuna.db", timeout=0.2, isolation_level=None)
     trial = take(study, storage, planned(1), worker="a")
 
-    def ask_until_ctrl_c() -> None:
+    def ask_until(alarm: threading.Timer) -> None:
+        alarm.start()
         while True:
             trial.set_user_attr("looked", len(study.user_attrs))
 
     for milliseconds in range(20, 50):
         alarm = threading.Timer(milliseconds / 1000, lambda: os.kill(os.getpid(), signal.SIGINT))
-        alarm.start()
         with pytest.raises(KeyboardInterrupt) as kept:
-            ask_until_ctrl_c()
+            ask_until(alarm)
         writer.execute("BEGIN EXCLUSIVE")
         writer.execute("COMMIT")
         assert kept.tb  # with all that it fell into
