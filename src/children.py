@@ -45,9 +45,14 @@ def end_with_parent() -> None:
     threading.Thread(target=_stop_at_the_end_of_input, daemon=True).start()
 
 
+def told() -> bool:
+    """In a child: whether the parent has closed the input, or is no more."""
+    return _told.is_set()
+
+
 def stop_if_told() -> None:
     """In a child: Ctrl-C once more, if the parent's was only noted by what has ended since."""
-    if _told.is_set():
+    if told():
         raise KeyboardInterrupt
 
 

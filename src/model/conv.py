@@ -38,10 +38,10 @@ def conv3d(
     stride = tuple(stride)
     if not torch.is_grad_enabled():
         return F.conv3d(clip, weight, bias, stride, beside)
-    if weight.shape[3:] == stride[1:] == (1, 1):
+    if weight.shape[3:] == stride[1:] == (1, 1) and not any(beside[1:]):
         out = F.conv2d(clip.flatten(3), weight.flatten(3), bias, (stride[0], 1), (beside[0], 0))
         return out.unflatten(3, clip.shape[3:])
-    if weight.shape[2] == stride[0] == 1:
+    if weight.shape[2] == stride[0] == 1 and not beside[0]:
         frames = clip.transpose(1, 2)
         out = F.conv2d(frames.flatten(0, 1), weight.squeeze(2), bias, stride[1:], beside[1:])
         return out.unflatten(0, frames.shape[:2]).transpose(1, 2)

@@ -42,9 +42,9 @@ class StemConv(nn.Conv3d):
         """The convolution in bfloat16, in cells of `frames` × 2 × 2, of which come `at_once` frames of outputs."""
         inputs, kernel = cells(clip, frames), cell_kernel(self.weight, frames, at_once).to(torch.bfloat16)
         stride = at_once // frames
-        # Of a clip of one block oneDNN 3.12's matrix units make nonsense if the kernel sees more: zeros, but not to it.
+        # Of few blocks oneDNN 3.12's matrix units make nonsense if the kernel sees more: zeros, but not to it.
         beside = (kernel.shape[2] - stride) // 2
-        unseen = max(0, beside - inputs.shape[2] + 1)
+        unseen = max(0, beside - inputs.shape[2] + stride)
         kernel = kernel[:, :, unseen : kernel.shape[2] - unseen]
         bias = None if self.bias is None else self.bias.repeat(at_once).to(torch.bfloat16)
         out = conv3d(inputs, kernel, bias, stride=(stride, 1, 1), padding=(beside - unseen, 0, 0))

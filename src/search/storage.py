@@ -93,14 +93,14 @@ def _whole(method: Any) -> Any:
     def request(storage: Storage, *arguments: Any, **named: Any) -> Any:
         if storage.engine.dialect.name != "sqlite":
             return method(storage, *arguments, **named)
-        with _without_ctrl_c():
+        with without_ctrl_c():
             return method(storage, *arguments, **named)
 
     return request
 
 
 @contextmanager
-def _without_ctrl_c() -> Iterator[None]:
+def without_ctrl_c() -> Iterator[None]:
     """Ctrl-C comes when the context ends. Python has only its main thread see it."""
     if threading.current_thread() is not threading.main_thread():
         yield

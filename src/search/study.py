@@ -16,11 +16,12 @@ from functools import cached_property
 from typing import Any
 
 import optuna
+from optuna.exceptions import UpdateFinishedTrialError
 from optuna.trial import FrozenTrial, TrialState
 
 from src import pretrained
 from src.command import UserError
-from src.search.storage import Storage, turn
+from src.search.storage import Storage, turn, without_ctrl_c
 from src.settings import Params
 from src.training import run
 from src.training.state import fingerprint
@@ -134,13 +135,28 @@ def take(
             study.enqueue_trial(planned[free[0]].params, user_attrs=planned[free[0]].attrs | {SLOT: free[0]})
         elif not there.waiting():
             return None
-        with warnings.catch_warnings():
-            # It means that nobody gives signs of life unless `optimize` does; see storage.alive.
-            warnings.filterwarnings("ignore", "Heartbeat of storage", UserWarning)
-            trial = study.ask()
-        storage.record_heartbeat(trial._trial_id)
-        trial.set_user_attr(WORKER, worker)
+        trial = None
+        try:
+            with warnings.catch_warnings(), without_ctrl_c():
+                # It means that nobody gives signs of life unless `optimize` does; see storage.alive.
+                warnings.filterwarnings("ignore", "Heartbeat of storage", UserWarning)
+                trial = study.ask()
+                storage.record_heartbeat(trial._trial_id)
+                trial.set_user_attr(WORKER, worker)
+        except KeyboardInterrupt:
+            if trial is not None:
+                fail(trial, INTERRUPTED)
+            raise
         return trial
+
+
+def fail(trial: optuna.Trial, reason: str) -> None:
+    """End a trial, and say why."""
+    try:
+        trial.set_user_attr(REASON, reason)
+        trial.study.tell(trial, state=TrialState.FAIL)
+    except (UpdateFinishedTrialError, ValueError):  # given to another worker, which says how it ends
+        pass
 
 
 def _plan_again(study: optuna.Study, trial: FrozenTrial, planned: Mapping[int, Planned]) -> None:

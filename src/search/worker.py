@@ -26,7 +26,7 @@ from src.params import check, lay_on
 from src.search.objective import Data, Judge, score
 from src.search.space import Dimension, Settings, overlay, own_values
 from src.search.storage import Storage, alive
-from src.search.study import INTERRUPTED, REASON, SLOT, Planned, over, sampler, slots, stuck, take
+from src.search.study import INTERRUPTED, SLOT, Planned, fail, over, sampler, slots, stuck, take
 from src.settings import Params
 from src.tracking.recorder import Recorder, recording
 from src.training import run
@@ -157,16 +157,16 @@ class Worker:
             with memory_named(run.LESS_MEMORY):  # a network may be too large to be built
                 objective(trial)
         except KeyboardInterrupt:
-            _fail(trial, INTERRUPTED)
+            fail(trial, INTERRUPTED)
             raise
         except UpdateFinishedTrialError:
             # Without a sign of life for so long, it was given to another worker.
             print(f"trial {trial.number}: dropped, another worker has it", file=sys.stderr)
         except UserError as error:
-            _fail(trial, str(error))
+            fail(trial, str(error))
         except Exception as error:  # whatever a setting brings about ends its trial, not the search
             traceback.print_exc()
-            _fail(trial, f"{type(error).__name__}: {error}")
+            fail(trial, f"{type(error).__name__}: {error}")
         finally:
             gc.collect()  # networks and their loaders' processes hold one another in cycles
 
@@ -184,7 +184,7 @@ class Worker:
             try:
                 yield recorder
             except optuna.TrialPruned:
-                _end(trial, recorder, TrialState.PRUNED)
+                end(trial, recorder, TrialState.PRUNED)
             except KeyboardInterrupt:
                 recorder.tags({"trial.state": INTERRUPTED})
                 raise
@@ -216,7 +216,7 @@ class Worker:
                 attrs = own[1] | {SLOT: OWN_FIRST, OF: slot, SEED: search.seed, "run": recorder.spool}
                 search.finals.add_trial(optuna.create_trial(value=own[0], user_attrs=attrs))
             several = len(trial.study.directions) > 1
-            _end(trial, recorder, TrialState.COMPLETE, [best["val"], best["gap"]] if several else best["score"])
+            end(trial, recorder, TrialState.COMPLETE, [best["val"], best["gap"]] if several else best["score"])
 
     def _confirmed(self, trial: optuna.Trial) -> None:
         search, began = self.search, time.monotonic()
@@ -230,7 +230,7 @@ class Worker:
             spent = {"whole": round(time.monotonic() - began, 2)}
             for key, found in (attrs | {"seconds": spent}).items():
                 trial.set_user_attr(key, found)
-            _end(trial, recorder, TrialState.COMPLETE, value)
+            end(trial, recorder, TrialState.COMPLETE, value)
 
     def _answered(self, best: Checkpoint, settings: Params, recorder: Recorder) -> tuple[float, dict[str, Any]]:
         """Keep a finalist's checkpoint; its score, and what it answers, as evaluation does it, as attributes."""
@@ -277,20 +277,19 @@ def hits_of(checkpoint: Checkpoint, videos: Any, settings: Params, *, title: str
     return "".join(str(int(guess == video.label)) for guess, video in zip(guesses, videos, strict=True))
 
 
-def _end(trial: optuna.Trial, recorder: Recorder, state: TrialState, value: Any = None) -> None:
+def end(trial: optuna.Trial, recorder: Recorder, state: TrialState, value: Any = None) -> None:
     """Tell Optuna first: it refuses what has been given to another worker meanwhile."""
+
+    def has_ended_so() -> bool:
+        return trial.study.get_trials(deepcopy=False)[trial.number].state == state
+
     try:
         trial.study.tell(trial, value, state=state if state == TrialState.PRUNED else None)
+    except KeyboardInterrupt:
+        if not (children.told() and has_ended_so()):  # else it comes again before the next trial
+            raise
     except (ValueError, UpdateFinishedTrialError) as error:
         # Told already, by a request whose answer was lost, it has ended so; given to another worker, it has failed.
-        if trial.study.get_trials(deepcopy=False)[trial.number].state != state:
+        if not has_ended_so():
             raise UpdateFinishedTrialError(f"trial {trial.number} has ended already") from error
     recorder.tags({"trial.state": state.name.lower()})
-
-
-def _fail(trial: optuna.Trial, reason: str) -> None:
-    try:
-        trial.set_user_attr(REASON, reason)
-        trial.study.tell(trial, state=TrialState.FAIL)
-    except (UpdateFinishedTrialError, ValueError):  # given to another worker, which says how it ends
-        pass

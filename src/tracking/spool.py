@@ -240,11 +240,10 @@ class Spool:
 
     def done(self) -> bool:
         """Whether nothing of it is needed any more: it ended well, and MLflow has, and took, everything."""
-        if self.waits() or not self.ended() or self.refused.exists():
+        last = self.records.last()
+        if self.waits() or last is None or last["kind"] != "end" or self.refused.exists():
             return False
-        return self.records.last()["status"] == "FINISHED" or bool(
-            self.run["evaluates"]
-        )  # no evaluation is gone on with
+        return last["status"] == "FINISHED" or bool(self.run["evaluates"])  # no evaluation is gone on with
 
     def end_if_dead(self) -> None:
         """Say that the run was killed, if its trainer is gone and did not say how it ended."""

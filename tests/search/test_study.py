@@ -8,17 +8,21 @@ import signal
 import sqlite3
 import threading
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
+from types import SimpleNamespace
 
 import optuna
 import pytest
 import sqlalchemy
 from optuna.trial import TrialState
 
-from src import paths
+from src import children, paths
 from src.search import study as slotted
 from src.search.storage import Storage, connect
-from src.search.study import DEATHS, INTERRUPTED, REASON, REPEATS, SLOT, Planned, kind, slots, stuck, take
+from src.search.study import DEATHS, INTERRUPTED, REASON, REPEATS, SLOT, Planned, fail, kind, slots, stuck, take
+from src.search.worker import end
 from tests.tracking.trainings import wait_for
 
 
@@ -37,11 +41,6 @@ def study(storage: Storage) -> optuna.Study:
 
 def planned(total: int) -> dict[int, Planned]:
     return {slot: Planned(params={"x": 0.5} if slot == 0 else {}) for slot in range(total)}
-
-
-def fail(trial: optuna.Trial, reason: str) -> None:
-    trial.set_user_attr(REASON, reason)
-    trial.study.tell(trial, state=TrialState.FAIL)
 
 
 def bury(storage: Storage, trial: optuna.Trial) -> None:
@@ -263,6 +262,41 @@ def test_ctrl_c_never_leaves_the_file_locked(storage: Storage, study: optuna.Stu
         assert kept.tb  # with all that it fell into
         alarm.join()
     writer.close()
+
+
+@contextmanager
+def ctrl_c_at(storage: Storage, statement: str) -> Iterator[None]:
+    """Ctrl-C in the midst of the first request that sends a statement which begins so."""
+    struck = []
+
+    def strike(_connection, _cursor, text: str, *_) -> None:
+        if text.startswith(statement) and not struck:
+            struck.append(text)
+            os.kill(os.getpid(), signal.SIGINT)
+
+    sqlalchemy.event.listen(storage.engine, "before_cursor_execute", strike)
+    yield
+    sqlalchemy.event.remove(storage.engine, "before_cursor_execute", strike)
+    assert struck
+
+
+def test_ctrl_c_while_a_trial_is_taken_leaves_it_to_be_taken_again(storage: Storage, study: optuna.Study):
+    with ctrl_c_at(storage, "UPDATE trials SET state=?, datetime_start"), pytest.raises(KeyboardInterrupt):
+        take(study, storage, planned(1), worker="a")
+    (trial,) = study.trials
+    assert (trial.state, trial.user_attrs[REASON]) == (TrialState.FAIL, INTERRUPTED)
+    assert take(study, storage, planned(1), worker="a").user_attrs[SLOT] == 0
+
+
+@pytest.mark.parametrize("told", [True, False])
+def test_a_trial_that_ends_as_ctrl_c_comes_has_ended(storage: Storage, study: optuna.Study, monkeypatch, told: bool):
+    """In MLflow too. A worker that was told to stop does so before its next trial."""
+    trial, tags = take(study, storage, planned(1), worker="a"), []
+    monkeypatch.setattr(children, "told", lambda: told)
+    with ctrl_c_at(storage, "UPDATE trials SET state"), nullcontext() if told else pytest.raises(KeyboardInterrupt):
+        end(trial, SimpleNamespace(tags=tags.append), TrialState.COMPLETE, 0.5)
+    assert study.trials[0].state == TrialState.COMPLETE
+    assert tags == ([{"trial.state": "complete"}] if told else [])
 
 
 def test_a_look_asks_the_database_as_often_for_many_trials_as_for_one(storage: Storage, study: optuna.Study):
