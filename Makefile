@@ -2,8 +2,10 @@
 
 PYTHON ?= python3
 BIN := .venv/bin
-# Python compiles what it imports; all that there is would take a minute.
 PIP := $(BIN)/pip install --quiet --disable-pip-version-check --no-compile
+# On all cores, unlike pip. Where PYTHONDONTWRITEBYTECODE is set, as in many containers, Python itself never would, and
+# each start takes twice as long. What is written for another Python fails, and is not imported either.
+COMPILE = $(BIN)/python -m compileall -qq -j 0 .venv/lib || true
 
 # Read by every Python that starts in .venv, also through `.venv/bin/dvc` when it is not activated: the stages'
 # `python` is then this one, and neither DVC nor MLflow reports usage.
@@ -42,7 +44,8 @@ ui: .venv/installed ## look at the runs, at http://127.0.0.1:5000
 
 # .state/spool stays too: points that MLflow has not taken yet; `python -m src.tracking send` sends them.
 clean: ## remove what the pipeline made and what it would go on from; the runs in MLflow stay
-	rm -rf data/raw data/videos.csv data/missing.txt data/splits data/frames
+	if [ -L data/frames ]; then find data/frames/ -mindepth 1 -delete; else rm -rf data/frames; fi  # a link to another disk stays one
+	rm -rf data/raw data/videos.csv data/missing.txt data/splits
 	if [ -d .state ]; then find .state -mindepth 1 -maxdepth 1 ! -name spool -exec rm -rf {} +; fi
 	rm -rf artifacts/model.pt artifacts/history.csv artifacts/calibration.json artifacts/evaluation artifacts/evaluation-* artifacts/ablation artifacts/report.html artifacts/data_report.html artifacts/preview.html artifacts/tune.html artifacts/tune.json artifacts/tune artifacts/export .dvc/cache .dvc/tmp
 	find src tests bench -name __pycache__ -prune -exec rm -rf {} +
@@ -54,15 +57,18 @@ lock: .venv/installed ## requirements.txt → requirements.lock
 
 .venv/tested: requirements-test.txt requirements-app.txt requirements-cluster.txt requirements-export.txt .venv/installed
 	$(PIP) -r requirements-test.txt -c requirements.lock
+	$(COMPILE)
 	@touch $@
 
 .venv/benched: requirements-bench.txt .venv/tested
 	$(PIP) -r requirements-bench.txt -c requirements.lock
+	$(COMPILE)
 	@touch $@
 
 .venv/installed: requirements.lock
 	@$(PYTHON) -c 'import sys; sys.exit(None if sys.version_info >= (3, 11) else "Python 3.11 or newer is needed: make PYTHON=python3.12 …")'
 	$(PYTHON) -m venv .venv
 	$(PIP) -r requirements.lock
+	$(COMPILE)
 	@$(BIN)/python -c 'import os, sysconfig; open(sysconfig.get_path("purelib") + "/pipeline.pth", "w").write(os.environ["SITE"] + "\n")'
 	@touch $@

@@ -12,6 +12,7 @@ the fastest. Needs requirements-bench.txt; --no-compile leaves out what takes mi
 
 from __future__ import annotations
 
+import logging
 import statistics
 import time
 from collections.abc import Callable
@@ -50,7 +51,8 @@ class Peer:
         self.labels = torch.zeros(len(clips), dtype=torch.long, device=clips.device)
         self.optimizer = torch.optim.SGD(self.network.parameters(), lr=1e-4, momentum=0.9)
         self.cast = torch.autocast(clips.device.type, torch.bfloat16) if bf16 else nullcontext()
-        if compiled:
+        if compiled:  # whose complaints of shortcuts that it cannot follow would fill a screen
+            logging.getLogger("torch._dynamo").setLevel(logging.ERROR)
             self.network.compile()
 
     def train(self) -> None:

@@ -25,16 +25,8 @@ def conv3d(
 
     Of a kernel that looks along time alone, or along space alone, oneDNN 3.12 finds the gradients of a 2D convolution
     faster than those of the same 3D one: a step of an R50 takes 4 % less.
-
-    Where a map is smaller than the kernel, such as two frames beneath a kernel of three, oneDNN 3.12 makes nonsense of
-    the weights' gradient, often infinite, on processors with AVX-512 and without AMX. It does not if the zeros around
-    the map are part of it.
     """
-    small = [size < kernel for size, kernel in zip(clip.shape[2:], weight.shape[2:], strict=True)]
-    within = [zeros if is_small else 0 for zeros, is_small in zip(padding, small, strict=True)]
-    beside = [zeros - inner for zeros, inner in zip(padding, within, strict=True)]
-    if any(within):
-        clip = F.pad(clip, [zeros for zeros in reversed(within) for _ in ("before", "after")])
+    clip, beside = with_zeros(clip, weight, padding)
     stride = tuple(stride)
     if not torch.is_grad_enabled():
         return F.conv3d(clip, weight, bias, stride, beside)
@@ -48,7 +40,25 @@ def conv3d(
     return F.conv3d(clip, weight, bias, stride, beside)
 
 
+def with_zeros(clip: Tensor, weight: Tensor, padding: Sequence[int]) -> tuple[Tensor, list[int]]:
+    """The clip with the zeros of `padding` around it that are better part of it, and the padding that is left.
+
+    Where a map is smaller than the kernel, such as two frames beneath a kernel of three, oneDNN 3.12 makes nonsense of
+    the weights' gradient, often infinite, on processors with AVX-512 and without AMX. It does not if the zeros around
+    the map are part of it.
+    """
+    small = [size < kernel for size, kernel in zip(clip.shape[2:], weight.shape[2:], strict=True)]
+    within = [zeros if is_small else 0 for zeros, is_small in zip(padding, small, strict=True)]
+    if any(within):
+        clip = F.pad(clip, [zeros for zeros in reversed(within) for _ in ("before", "after")])
+    return clip, [zeros - inner for zeros, inner in zip(padding, within, strict=True)]
+
+
 def in_cpu_bfloat16(clip: Tensor) -> bool:
     """Whether a layer computes with it in bfloat16, and on a CPU."""
-    dtype = torch.get_autocast_dtype("cpu") if torch.is_autocast_enabled("cpu") else clip.dtype
-    return clip.device.type == "cpu" and dtype == torch.bfloat16
+    return clip.device.type == "cpu" and cpu_dtype(clip) == torch.bfloat16
+
+
+def cpu_dtype(clip: Tensor) -> torch.dtype:
+    """In which a CPU's layer computes with it."""
+    return torch.get_autocast_dtype("cpu") if torch.is_autocast_enabled("cpu") else clip.dtype

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from src.model.conv import Conv3d
 from src.model.nonlocal_block import NonLocal
-from src.model.stem import StemConv
+from src.model.stem import StemConv, StemPool
 
 # Residual blocks in res2, res3, res4 and res5 (He et al., CVPR 2016, table 1).
 BLOCKS = {18: (2, 2, 2, 2), 50: (3, 4, 6, 3), 101: (3, 4, 23, 3)}
@@ -97,9 +97,11 @@ class Residual(nn.Module):
 
 
 def stem(width: int, kernel: int) -> nn.Sequential:
-    """Convolve and pool `(B, 3, T, H, W)` to `(B, width, T, H/4, W/4)`."""
-    pool = nn.MaxPool3d((1, 3, 3), stride=(1, 2, 2), padding=(0, 1, 1))
-    return nn.Sequential(named(StemConv(width, kernel), relu=relu(), pool=pool))
+    """Convolve and pool `(B, 3, T, H, W)` to `(B, width, T, H/4, W/4)`.
+
+    The ReLU comes last: the largest of what is positive is the same before and after, and a quarter is left.
+    """
+    return nn.Sequential(named(StemConv(width, kernel), pool=StemPool(), relu=relu()))
 
 
 def stage(

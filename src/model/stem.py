@@ -1,4 +1,5 @@
-"""The first convolution of a pathway, `(kernel, 7, 7)` over three channels with stride 2 in space: the same, faster.
+"""How a pathway begins, a convolution `(kernel, 7, 7)` over three channels and a pooling, both with stride 2 in space:
+the same, faster.
 
 A CPU works on bfloat16 with 16 or more channels at a time, of what comes in as of what goes out; of three or four it
 leaves most of its width unused. So neighbouring pixels and frames become channels (space to depth, as MLPerf's ResNets
@@ -52,6 +53,23 @@ class StemConv(nn.Conv3d):
         if at_once > 1:  # chunks and a stack, whose gradient keeps channels last: a permutation's is turned over twice
             out = torch.stack(out.chunk(at_once, dim=-1), dim=2).flatten(1, 2)
         return out.permute(0, 4, 1, 2, 3)
+
+
+class StemPool(nn.MaxPool3d):
+    """`(B, C, T, H, W)` to `(B, C, T, ceil(H/2), ceil(W/2))`: of 3 × 3 pixels the largest, in bfloat16 if it comes so.
+
+    Left to itself, a CPU's autocast has it in float32, and every layer that follows turns it back.
+    """
+
+    def __init__(self):
+        super().__init__((1, 3, 3), stride=(1, 2, 2), padding=(0, 1, 1))
+
+    def forward(self, maps: Tensor) -> Tensor:
+        if not in_cpu_bfloat16(maps):
+            return super().forward(maps)
+        few = maps.shape[1] < WIDTH  # of which the largest is found faster in float32
+        with torch.autocast("cpu", enabled=False):
+            return super().forward(maps.float() if few else maps).to(torch.bfloat16)
 
 
 def cells(clip: Tensor, frames: int) -> Tensor:

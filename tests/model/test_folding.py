@@ -71,3 +71,16 @@ def test_a_network_in_training_is_folded_in_evaluation_mode():
     found = folded(network)
     assert network.training
     assert not any(module.training for module in found.modules())
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_clips_of_another_size_and_number_follow(dtype):
+    """Weights that lie as the first clips wanted them serve the next."""
+    network = trained(depth=18)
+    found = folded(network)
+    for batch, frames, size in ((2, 8, 32), (5, 16, 48), (1, 4, 32)):
+        clips = torch.randn(batch, 3, frames, size, size, generator=torch.Generator().manual_seed(1))
+        with torch.inference_mode(), torch.autocast("cpu", torch.bfloat16, enabled=dtype == torch.bfloat16):
+            expected, answer = network(clips), found(clips)
+        far = 0.1 if dtype == torch.bfloat16 else 1e-5
+        torch.testing.assert_close(answer, expected, atol=far * expected.abs().max().item(), rtol=1e-4)
