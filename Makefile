@@ -57,18 +57,18 @@ lock: .venv/installed ## requirements.txt → requirements.lock
 
 .venv/tested: requirements-test.txt requirements-app.txt requirements-cluster.txt requirements-export.txt .venv/installed
 	$(PIP) -r requirements-test.txt -c requirements.lock
-	$(COMPILE)
+	@$(COMPILE)
 	@touch $@
 
 .venv/benched: requirements-bench.txt .venv/tested
 	$(PIP) -r requirements-bench.txt -c requirements.lock
-	$(COMPILE)
+	@$(COMPILE)
 	@touch $@
 
 .venv/installed: requirements.lock
 	@$(PYTHON) -c 'import sys; sys.exit(None if sys.version_info >= (3, 11) else "Python 3.11 or newer is needed: make PYTHON=python3.12 …")'
 	$(PYTHON) -m venv .venv
 	$(PIP) -r requirements.lock
-	$(COMPILE)
+	@$(COMPILE)
 	@$(BIN)/python -c 'import os, sysconfig; open(sysconfig.get_path("purelib") + "/pipeline.pth", "w").write(os.environ["SITE"] + "\n")'
 	@touch $@

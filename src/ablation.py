@@ -83,7 +83,7 @@ def parse() -> argparse.Namespace:
         help="train nothing, print every run as JSON: settings, and where its answers lie",
     )
     # How a series starts its own runs.
-    parser.add_argument("--only", nargs=3, metavar=("RECIPE", "FOLD", "SEED"), help=argparse.SUPPRESS)
+    parser.add_argument("--only", nargs=4, metavar=("RECIPE", "FOLD", "SEED", "KEY"), help=argparse.SUPPRESS)
     parser.add_argument("--parent", help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     for option in ("folds", "seeds", "jobs"):
@@ -187,10 +187,12 @@ def main() -> None:
             raise command.UserError(f"{recipe}: another recipe is called {runs[0].recipe} too: rename one of the files")
         nets[runs[0].recipe] = runs
     if arguments.only:
+        recipe, fold, seed, key = arguments.only
+        planned = [run for run in nets[recipe] if (run.name, str(run.seed)) == (fold, seed) and run.key == key]
+        if not planned:
+            raise command.UserError(children.CHANGED)
         children.end_with_parent()
-        recipe, fold, seed = arguments.only
-        (run,) = [run for run in nets[recipe] if (run.name, str(run.seed)) == (fold, seed)]
-        carry_out(run, parent=arguments.parent)
+        carry_out(planned[0], parent=arguments.parent)
         return
     if arguments.plan:
         print(json.dumps([plan(run) for runs in nets.values() for run in runs], indent=1))

@@ -10,6 +10,12 @@ import threading
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+CHANGED = (
+    "settings, recipe, data or code have changed since the command was started, and this would be another training: "
+    "start it again, and it takes them as they are now"
+)
+"""What a child says that would not do what its parent has planned."""
+
 
 def start(
     module: str, arguments: Sequence[str], *, log: Path, threads: int, env: Mapping[str, str] | None = None

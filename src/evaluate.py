@@ -152,17 +152,18 @@ def _net(checkpoint: Checkpoint) -> str:
     return f"SlowFast R{checkpoint.model['depth']}, {checkpoint.model['frames']} frames"
 
 
-def check_videos(run: str, now: str) -> None:
-    """Raise `UserError` if a run was trained on other videos than `now` stands for: it may have seen what is tested."""
-    from src.tracking import store
+def check_videos(checkpoint: Checkpoint, now: str, *, name: str) -> None:
+    """Raise `UserError` if a network, `name`, was trained on other videos than `now` stands for.
 
-    known = store.tags(run).get("dataset.sha256")
-    if known is None:
-        print(f"note: run {run} does not say which videos it was trained on: see that none is tested", file=sys.stderr)
-    elif known != now:
+    It may have seen what is tested.
+    """
+    if checkpoint.data is None:
+        print(f"note: {name} does not say which videos it was trained on: see that none is tested", file=sys.stderr)
+    elif checkpoint.data != now:
         raise command.UserError(
-            f"run {run} was trained on other videos than data/splits has now, and may have seen those of test.csv: "
-            "bring back the data and the split that it had, as its tag git.commit has them"
+            f"{name} was trained on other videos than data/splits has now, and may have seen those of test.csv: train "
+            f"anew with `dvc repro`, or bring back the data and the split of its run {checkpoint.run_id}, whose tag "
+            "git.commit says where they are"
         )
 
 
@@ -207,8 +208,8 @@ def main() -> None:
         manifest.videos(paths.SPLITS / f"{side}.csv", frames=paths.FRAMES, classes=classes)
         for side in ("val", "test", "train")
     )
-    if arguments.run is not None:
-        check_videos(arguments.run, manifest.fingerprint([train, val], extract=checkpoint.extract))
+    whose = f"run {arguments.run}" if arguments.run else "artifacts/model.pt"
+    check_videos(checkpoint, manifest.fingerprint([train, val], extract=checkpoint.extract), name=whose)
     train = sample(train, len(test), seed=settings.seed)
     look = {"views": settings.views, "crops": settings.crops}
     runtime = {"device": params.runtime.device, "workers": params.runtime.workers}

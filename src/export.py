@@ -71,8 +71,10 @@ def export(
 
 def describe(checkpoint: Checkpoint, *, written: dict[str, Any], views: int, crops: int) -> dict[str, Any]:
     """What stands in the JSON file beside the network; docs/export.md explains it."""
+    from src.video.sampling import Sampling
     from src.video.transforms import MEAN, STD
 
+    sampling = Sampling.of(checkpoint.model)
     model, extract = checkpoint.model, checkpoint.extract
     size = model["crop"]
     return {
@@ -83,8 +85,10 @@ def describe(checkpoint: Checkpoint, *, written: dict[str, Any], views: int, cro
         "fps": extract["fps"],
         "short_side": extract["short_side"],
         "jpeg_quality": extract["quality"],
-        "frames": model["frames"],
-        "stride": model["stride"],
+        "frames": sampling.frames,
+        "stride": sampling.stride,
+        "sampling": sampling.sampling,
+        "pad": sampling.pad,
         "views": views,
         "crops": crops,
         "crop": size,

@@ -44,9 +44,8 @@ def extract(
     made_by = extraction.version()
     stamp = json.dumps(settings | {"made_by": made_by}, indent=1) + "\n"
     rows = _already_done(frames, names, stamp=stamp)
-    shutil.rmtree(frames / extraction.ROWS, ignore_errors=True)  # what of these notes is true is among the rows
     # The stamp comes after the rows that it vouches for.
-    _save(frames, rows)
+    _write(frames, rows)
     _tidy(frames, rows)
     files.write_text(frames / "settings.json", stamp)
     work = functools.partial(extraction.extract_one, raw=raw, frames=frames, limit=limit, made_by=made_by, **settings)
@@ -116,8 +115,13 @@ def _has_frames(file: Path) -> bool:
 
 
 def _save(frames: Path, rows: dict[str, Row]) -> None:
-    """Write the manifest, with what workers have done and not handed in; their notes of it have then served."""
+    """Write the manifest, with what workers have done and not handed in."""
     rows |= {row["video"]: row for row in extraction.noted(frames)}
+    _write(frames, rows)
+
+
+def _write(frames: Path, rows: dict[str, Row]) -> None:
+    """Write the manifest; workers' notes, of which all that is true is among the rows, have then served."""
     os.sync()  # frames reach the disk before the rows that vouch for them
     tables.write(frames / "manifest.csv", [rows[name] for name in sorted(rows)], columns=COLUMNS)
     shutil.rmtree(frames / extraction.ROWS, ignore_errors=True)

@@ -48,6 +48,12 @@ def find(weights: str | None, *, variant: str, depth: int) -> Weights | None:
     return Weights.of(downloads.file(place, setting="model.weights", check=check), source=weights)
 
 
+@functools.cache
+def kept(weights: str | None, *, variant: str, depth: int) -> Weights | None:
+    """The same for many trainings of one process: of what MLflow has, one copy serves them all."""
+    return find(weights, variant=variant, depth=depth)
+
+
 def _check(file: Path, *, name: str, named_after_its_hash: bool) -> None:
     """Raise `DamagedError` for what is no file of weights, before its hash is taken for the right one."""
     from src.fetching.fetch import DamagedError

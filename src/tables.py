@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import os
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -34,8 +35,10 @@ def read(path: Path, *, columns: Iterable[str] = ()) -> list[dict[str, str]]:
 
 
 def write(path: Path, rows: Iterable[Mapping[str, Any]], *, columns: list[str]) -> None:
-    """Replace the table at `path`."""
+    """Replace the table at `path` by one that is on the disk when this returns."""
     with files.replacing(path) as beside, beside.open("w", newline="", encoding="utf-8") as file:
         writer = csv.DictWriter(file, columns, lineterminator="\n")
         writer.writeheader()
         writer.writerows(rows)
+        file.flush()
+        os.fsync(file.fileno())

@@ -43,6 +43,7 @@ def parse() -> argparse.Namespace:
     )
     # How a search starts its own workers.
     parser.add_argument("--work", choices=["search", "finals"], help=argparse.SUPPRESS)
+    parser.add_argument("--study", help=argparse.SUPPRESS)
     parser.add_argument("--parent", help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     for option, least in (("trials", 2), ("workers", 1), ("heartbeat", 1)):
@@ -56,6 +57,7 @@ def open_search(arguments: argparse.Namespace, base: Params) -> Search:
     """The search of these settings and data, gone on with or begun. Raises `UserError` for what cannot be searched."""
     from optuna.pruners import NopPruner
 
+    from src import children
     from src.search import space, storage, study
     from src.search.objective import Data
     from src.search.worker import Search
@@ -63,6 +65,8 @@ def open_search(arguments: argparse.Namespace, base: Params) -> Search:
     searched = space.dimensions(base)
     data = Data.of_pipeline()
     parts = study.identify(base, data.train, data.val, data.classes, pareto=arguments.pareto, sampler=arguments.sampler)
+    if arguments.work and study.name_of(parts) != arguments.study:
+        raise command.UserError(children.CHANGED)
     kept = storage.connect(arguments.storage, heartbeat=arguments.heartbeat, wait=arguments.work is not None)
     pruner = study.pruner(epochs=base.train.epochs, warmup=base.train.warmup) if base.tune.prune else NopPruner()
     found = study.open_study(kept, parts, pareto=arguments.pareto, pruner=pruner)

@@ -199,6 +199,18 @@ def test_a_run_that_fails_is_named_with_what_it_said(own: Checkout):
     assert said[-1].startswith("see ")
 
 
+def test_a_training_that_is_not_the_planned_one_any_more_is_refused(own: Checkout):
+    """As a series starts it, after params.yaml has been edited: its answers would be looked for elsewhere."""
+    series = ("still-frames", "--folds", "2")
+    planned = plan(own, *series)[0]
+    key = Path(planned["answers"]).stem.rpartition("-")[2]
+    edited, only = ("--set", "train.lr=0.03"), ("--only", "still-frames", "fold-1", str(planned["seed"]), key)
+    refused = own.run("python", "-m", "src.ablation", *series, *edited, *only, check=False)
+    assert refused.returncode == 1
+    assert "have changed since the command was started" in refused.stderr
+    assert not list((own.path / "artifacts" / "ablation").glob("*.json"))
+
+
 def test_two_recipes_of_one_name_are_refused(own: Checkout):
     (own.path / "another").mkdir()
     (own.path / "another" / "still-frames.yaml").write_text("train:\n  lr: 0.1\n")

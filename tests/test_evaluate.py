@@ -138,9 +138,10 @@ def test_what_was_trained_on_other_videos_or_frames_is_not_evaluated(reproduced:
     train, frames = (own.path / "data" / name for name in ("splits/train.csv", "frames/settings.json"))
     write_anew(train, "".join(train.read_text().splitlines(keepends=True)[:-1]))
     number = runs(own)[0].info.run_id
-    refused = own.run("python", "-m", "src.evaluate", "--run", number, check=False)
-    assert refused.returncode == 1
-    assert f"run {number} was trained on other videos than data/splits has now" in refused.stderr
+    for options, name in ((), "artifacts/model.pt"), (("--run", number), f"run {number}"):
+        refused = own.run("python", "-m", "src.evaluate", *options, check=False)
+        assert refused.returncode == 1
+        assert f"error: {name} was trained on other videos than data/splits has now" in refused.stderr
     write_anew(frames, json.dumps(json.loads(frames.read_text()) | {"fps": 25.0}))
     refused = own.run("python", "-m", "src.evaluate", check=False)
     assert refused.returncode == 1

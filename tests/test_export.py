@@ -109,6 +109,8 @@ def test_the_description_says_what_leads_to_the_input_and_where_the_model_is_fro
         "jpeg_quality": 90,
         "frames": 8,
         "stride": 1,
+        "sampling": "window",
+        "pad": "repeat",
         "views": VIEWS,
         "crops": CROPS,
         "crop": 32,
@@ -221,6 +223,7 @@ def moving(count: int, *, width: int = 64, height: int = 48) -> list[np.ndarray]
 VIDEOS = {
     "wide": lambda path: clips.write(path, moving(40)),
     "tall and enlarged": lambda path: clips.write(path, moving(40, width=32, height=44)),
+    "of pixels that are not square": lambda path: clips.write(path, moving(40), pixel="4/3"),
     "turned": lambda path: clips.turn(clips.write(path, moving(40)), 90),
     "of a varying rate": lambda path: clips.write(path, moving(30), times=[40 * n + 15 * (n % 3) for n in range(30)]),
     "shorter than a clip": lambda path: clips.write(path, moving(5)),
@@ -229,11 +232,18 @@ VIDEOS = {
 }
 
 
-@pytest.mark.parametrize("crops", [1, 3])
-@pytest.mark.parametrize("kind", VIDEOS)
+@pytest.mark.parametrize(
+    ("kind", "crops", "sampling"),
+    [
+        *((kind, crops, {}) for kind in VIDEOS for crops in (1, 3)),
+        *((kind, 1, {"pad": "loop"}) for kind in ("wide", "shorter than a clip")),
+        *((kind, 1, {"sampling": "uniform"}) for kind in ("wide", "shorter than a clip")),
+    ],
+)
 def test_the_example_finds_the_probabilities_that_evaluation_finds(
-    checkpoint, exported, tmp_path, monkeypatch, capsys, kind, crops
+    checkpoint, exported, tmp_path, monkeypatch, capsys, kind, crops, sampling
 ):
+    checkpoint = replace(checkpoint, model=checkpoint.model | sampling)
     raw = VIDEOS[kind](tmp_path / "raw.mp4")
     extract = checkpoint.extract
     decoded = read_frames(raw, short_side=extract["short_side"], fps=extract["fps"])
@@ -242,7 +252,7 @@ def test_the_example_finds_the_probabilities_that_evaluation_finds(
     (expected,) = probabilities(checkpoint, [video], views=VIEWS, crops=crops, device="cpu", workers=0, title="")
 
     (tmp_path / "model.onnx").write_bytes((exported / "model.onnx").read_bytes())
-    (tmp_path / "model.json").write_text(json.dumps(described(exported) | {"crops": crops}))
+    (tmp_path / "model.json").write_text(json.dumps(described(exported) | {"crops": crops} | sampling))
     (tmp_path / "classify.py").write_text(example())
     monkeypatch.setattr(sys, "argv", ["classify.py", f"{tmp_path}/model.onnx", str(raw)])
     found = runpy.run_path(f"{tmp_path}/classify.py")

@@ -341,18 +341,12 @@ def test_ctrl_c_of_a_second_run_keeps_what_the_first_one_did(raw, monkeypatch):
 
 def extract_and_die(raw: Path, monkeypatch: pytest.MonkeyPatch, *, after: int, **changes) -> None:
     """As when the power fails: nothing tidies up, and no manifest is written any more."""
-    save = extract_frames._save
-
-    def saved_once_only(frames: Path, rows: dict[str, Row]) -> None:
-        monkeypatch.setattr(extract_frames, "_save", lambda *_: None)
-        save(frames, rows)
-
-    monkeypatch.setattr("src.parallel.each", interrupt_after(after))
-    monkeypatch.setattr(extract_frames, "_save", saved_once_only)
-    with pytest.raises(KeyboardInterrupt):
-        extract(raw, **changes)
+    with monkeypatch.context() as dying:
+        dying.setattr("src.parallel.each", interrupt_after(after))
+        dying.setattr(extract_frames, "_save", lambda *_: None)
+        with pytest.raises(KeyboardInterrupt):
+            extract(raw, **changes)
     monkeypatch.setattr("src.parallel.each", here)
-    monkeypatch.setattr(extract_frames, "_save", save)
 
 
 @pytest.mark.parametrize(("fps", "frames"), [(12.5, "5"), (25, "10")])
@@ -364,6 +358,23 @@ def test_a_dead_runs_notes_vouch_for_frames_of_the_same_settings_that_are_there(
     (tmp_path / "frames/Walk/b.avi").unlink()  # its worker died after the note
     assert [row["frames"] for row in extract(raw, fps=fps).values()] == [frames] * 3
     assert stamps(tmp_path / "frames").keys() == {"a", "b", "c"}
+
+
+def test_ctrl_c_before_the_manifest_has_taken_a_dead_runs_notes_over_keeps_them(tmp_path, monkeypatch):
+    raw = tmp_path / "raw"
+    good(raw, "Run/a.mp4", "Walk/b.mp4", "Walk/c.mp4")
+    extract_and_die(raw, monkeypatch, after=2)
+    before = stamps(tmp_path / "frames")
+
+    def interrupted() -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as dying:
+        dying.setattr(os, "sync", interrupted)  # which takes minutes where gigabytes wait for the disk
+        with pytest.raises(KeyboardInterrupt):
+            extract(raw)
+    extract(raw)
+    assert stamps(tmp_path / "frames").items() > before.items()
 
 
 def test_frames_of_other_settings_are_never_taken_for_these(raw, monkeypatch):

@@ -168,6 +168,14 @@ def test_other_settings_are_another_search_and_it_says_so(own: Checkout):
     assert len(names) == 4
 
 
+def test_a_worker_of_a_search_that_its_settings_do_not_make_any_more_is_refused(own: Checkout):
+    """As a search starts it, after params.yaml has been edited: it would carry out another one's trials."""
+    refused = own.run(*tune("--work", "search", "--study", "tune-01234567", "--parent", "none"), check=False)
+    assert refused.returncode == 1
+    assert "have changed since the command was started" in refused.stderr
+    assert optuna.get_all_study_names(f"sqlite:///{own.path / 'optuna.db'}") == []
+
+
 def test_a_test_clip_in_the_validation_list_stops_the_search_and_is_named(own: Checkout):
     planted = tables.read(own.path / "data/splits/test.csv")[0]
     with (own.path / "data/splits/val.csv").open("a") as file:

@@ -24,7 +24,11 @@ INPUT = ("frames", "stride", "sampling", "pad", "crop")
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """A trained network: weights, settings of `model` and `extract`, class names in order, and where it came from."""
+    """A trained network: weights, settings of `model` and `extract`, class names in order, and where it came from.
+
+    `data` stands for the videos that it was trained on and chosen by, as `src.video.manifest.fingerprint` has it; None
+    where a file does not say.
+    """
 
     weights: dict[str, Tensor]
     model: dict[str, Any]
@@ -33,6 +37,7 @@ class Checkpoint:
     classes: list[str]
     epoch: int
     run_id: str | None
+    data: str | None = None
 
     def network(self) -> SlowFast:
         """The network with its weights."""

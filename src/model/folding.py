@@ -1,8 +1,8 @@
 """A trained network → the same to answer with: fewer steps, and a CPU goes over its maps less often.
 
 In evaluation a batch norm multiplies and adds numbers that do not change any more, and so does a convolution: its
-weights take the norm over. What then follows a convolution, a sum with the shortcut and a ReLU, oneDNN does while it has
-the convolution's sums at hand; and it need not put the weights in its order each time.
+weights take the norm over. What then follows a convolution, a sum with the shortcut and a ReLU, oneDNN does while it
+has the convolution's sums at hand; and it need not put the weights in its order each time.
 """
 
 from __future__ import annotations

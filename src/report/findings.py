@@ -165,7 +165,7 @@ def _of_groups_and_classes(clips: Sequence[Clip]) -> Iterator[Finding]:
         yield Finding(f"{count(cut, 'group')} on more than one side of the split", cut, problem=True)
     for side in sides(clips):
         on_it = {clip.group for clip in clips if clip.side == side}
-        if len(on_it) < FEW_GROUPS:
+        if len(on_it) <= FEW_GROUPS:
             yield Finding(f"only {count(on_it, 'group')} in {side}", sorted(on_it))
         readable = {clip.label for clip in clips if clip.side == side and not clip.refused}
         if lost := sorted(classes.keys() - readable):
@@ -176,8 +176,8 @@ def _of_groups_and_classes(clips: Sequence[Clip]) -> Iterator[Finding]:
         why = "clips of one recording or person may stand in train and in test; set dataset.group"
         yield Finding(f"no groups are known: {why}")
     counts = {label: {clip.group for clip in of} for label, of in classes.items()}
-    if few := [f"{label} ({count(of, 'group')})" for label, of in counts.items() if len(of) < FEW_GROUPS]:
-        yield Finding(f"{count(few, 'class')} with fewer than {FEW_GROUPS} groups", few)
+    if few := [f"{label} ({count(of, 'group')})" for label, of in counts.items() if len(of) <= FEW_GROUPS]:
+        yield Finding(f"{count(few, 'class')} with {FEW_GROUPS} groups or fewer", few)
     least, most = (choose(classes, key=lambda label: len(classes[label])) for choose in (min, max))
     if len(classes[most]) >= UNEVEN * len(classes[least]):
         text = f"{most} has {count(classes[most], 'video')}, {least} has {len(classes[least]):,}"

@@ -51,7 +51,7 @@ def conduct(search: Search, arguments: argparse.Namespace) -> None:
                 most = finals.most(search, total)
                 workers.run("finals", search.finals, lambda: finals.plan(search, total), most=most)
                 print("waiting for MLflow", file=sys.stderr)
-            outcome.report(search, arguments, recorder, seconds=time.time() - began, workers=workers.count)
+            outcome.report(search, arguments, recorder, began=began, workers=workers.count)
         state.discard()
 
 
@@ -110,6 +110,8 @@ class Workers:
         own = [
             "--work",
             stage,
+            "--study",
+            self.search.study.study_name,
             "--parent",
             self.parent,
             *(["--set", "runtime.workers=0"] if self.threads == 1 and not self.gpus else []),

@@ -50,10 +50,11 @@ class Test:
     before: int
 
 
-def report(search: Search, arguments: argparse.Namespace, recorder: Recorder, *, seconds: float, workers: int) -> None:
+def report(search: Search, arguments: argparse.Namespace, recorder: Recorder, *, began: float, workers: int) -> None:
     """Print and write all of it, also to the run of `recorder`. Raises `UserError` if params.yaml could not be trained.
 
-    What validation says is written before test videos are asked, so that nothing of it is lost if these cannot be.
+    The command was started at the time `began`. What validation says is written before test videos are asked, so that
+    nothing of it is lost if these cannot be.
     """
     planned = finals.plan(search, arguments.trials)
     failed = finals.failed(search)
@@ -68,7 +69,7 @@ def report(search: Search, arguments: argparse.Namespace, recorder: Recorder, *,
     recipe, lines = write_recipe(search, winner, arguments.set), _lines(ranking, better, search)
     print("\n".join(["", *lines, "", f"{os.path.relpath(recipe)}: python -m src.params apply … {recipe.stem}"]))
     there = slots(search.study, range(arguments.trials))
-    spent = page.time_spent(there, ranking, seconds=seconds, workers=workers)
+    spent = page.time_spent(there, ranking, began=began, workers=workers)
     outcome = Outcome(search, there, ranking, better, conclusion=lines[-1], spent=spent)
     outcome.publish(recorder)
     if arguments.confirm:

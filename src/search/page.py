@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import platform
+import time
 import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -18,7 +20,7 @@ from optuna.visualization import matplotlib as drawing
 from src import files, paths
 from src.report import page
 from src.search.progress import ending
-from src.search.study import SLOT, Slots
+from src.search.study import SLOT, WORKER, Slots
 
 if TYPE_CHECKING:
     from src.search.finals import Finalist
@@ -93,10 +95,10 @@ def saved(there: Slots, *, epochs: int) -> float:
     return without / whole if whole else 0.0
 
 
-def time_spent(there: Slots, ranking: Sequence[Finalist], *, seconds: float, workers: int) -> dict[str, float]:
-    """Seconds of all workers together, by what for; `seconds` went by since the command was started.
+def time_spent(there: Slots, ranking: Sequence[Finalist], *, began: float, workers: int) -> dict[str, float]:
+    """Seconds of all workers together, by what for; this command was started at the time `began`, with `workers`.
 
-    What was done before an interruption is counted with the rest, but for what was then idle.
+    What was done before an interruption, or on other machines, is counted with the rest, but for what was then idle.
     """
     trials = [trial.user_attrs["seconds"] for trial in there.done if "seconds" in trial.user_attrs]
     again = sum(trial.user_attrs["seconds"]["whole"] for each in ranking for trial in each.trials)
@@ -108,7 +110,15 @@ def time_spent(there: Slots, ranking: Sequence[Finalist], *, seconds: float, wor
         "trials: validation, starting and stopping": whole - training - judging,
         "the finalists, trained again": again,
     }
-    return spent | {"workers starting, waiting and idle": max(0.0, seconds * workers - whole - again)}
+    finals = [trial for each in ranking for trial in each.trials]
+    busy = sum(trial.user_attrs["seconds"]["whole"] for trial in [*there.done, *finals] if _here_since(began, trial))
+    return spent | {"workers starting, waiting and idle": max(0.0, (time.time() - began) * workers - busy)}
+
+
+def _here_since(began: float, trial: FrozenTrial) -> bool:
+    """Whether a worker of this machine has begun with it after `began`, and said how long it took."""
+    ours = trial.user_attrs.get(WORKER, "").startswith(f"{platform.node()}:")
+    return ours and "seconds" in trial.user_attrs and trial.datetime_start.timestamp() >= began
 
 
 def figures(search: Search, there: Slots, folder: Path) -> dict[str, Path]:

@@ -222,7 +222,7 @@ def identify(
     sections = ("model", "augment", "train", "pretrain")
     settings = base.model_dump()
     model = base.model
-    weights = pretrained.find(model.weights, variant=model.variant, depth=model.network()["depth"])
+    weights = pretrained.kept(model.weights, variant=model.variant, depth=model.network()["depth"])
     identity = run.identify(base, [train, val], classes=classes, weights=weights)
     objective = [settings["tune"][key] for key in ("penalty", "tolerance", "prune")]
     objective += [FIRST_RUNG, REDUCTION]
@@ -235,11 +235,16 @@ def identify(
     }
 
 
+def name_of(parts: dict[str, str]) -> str:
+    """Of the study of the search of these `parts`."""
+    return f"tune-{fingerprint(parts)[:8]}"
+
+
 def open_study(
     storage: Storage, parts: dict[str, str], *, pareto: bool, pruner: optuna.pruners.BasePruner
 ) -> tuple[optuna.Study, optuna.Study]:
     """The study of the search of these `parts`, and that of its finalists; made if there are none."""
-    name = f"tune-{fingerprint(parts)[:8]}"
+    name = name_of(parts)
     directions = ["maximize", "minimize"] if pareto else ["maximize"]
     there = {"storage": storage, "load_if_exists": True, "pruner": pruner}
     with turn(storage, name):

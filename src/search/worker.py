@@ -32,8 +32,8 @@ from src.tracking.recorder import Recorder, recording
 from src.training import run
 from src.training.answers import probabilities, sample
 from src.training.memory import memory_named
+from src.training.start import Weights
 from src.training.state import TrainingState
-from src.video import manifest
 
 OF, SEED = "of", "seed"
 """Attributes of a finalist's training: the slot of the search that it repeats, and its `train.seed`."""
@@ -177,7 +177,7 @@ class Worker:
         tags = {"study": trial.study.study_name, "trial": str(trial.number)}
         tags |= {key: str(value) for key, value in trial.user_attrs.items() if key in (SLOT, OF)}
         data = self.search.data
-        tags["dataset.sha256"] = manifest.fingerprint([data.train, data.val], extract=settings.extract.of_frames())
+        tags |= run.identify(settings, [data.train, data.val], classes=data.classes, weights=_weights(settings))
         how = {"parent": self.parent, "checkpoints": CHECKPOINTS, "sender": False}
         with recording(settings=values, tags=tags, name=name, **how) as recorder:
             trial.set_user_attr("run", recorder.spool)
@@ -246,7 +246,7 @@ class Worker:
         return value, shares | {"gap": gap, "hits": hits, "seconds": spent}
 
     def _train(self, trial: optuna.Trial, settings: Params, recorder: Recorder, judge: Judge | None) -> run.Trained:
-        model, data = settings.model, self.search.data
+        data = self.search.data
         folder = paths.STATE / "tune" / self.search.study.study_name / f"{trial.study.study_name}-{trial.number}"
         try:
             return run.train_network(
@@ -256,11 +256,16 @@ class Worker:
                 classes=data.classes,
                 state=_Fleeting(_empty(folder)),
                 recorder=_Quiet(recorder),
-                weights=pretrained.find(model.weights, variant=model.variant, depth=model.network()["depth"]),
+                weights=_weights(settings),
                 watch=judge,
             )
         finally:
             shutil.rmtree(folder)
+
+
+def _weights(settings: Params) -> Weights | None:
+    model = settings.model
+    return pretrained.kept(model.weights, variant=model.variant, depth=model.network()["depth"])
 
 
 def _empty(folder: Path) -> Path:

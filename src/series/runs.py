@@ -40,7 +40,7 @@ class Run:
     def weights(self) -> Weights | None:
         """What the recipe starts from."""
         model = self.params.model
-        return pretrained.find(model.weights, variant=model.variant, depth=model.network()["depth"])
+        return pretrained.kept(model.weights, variant=model.variant, depth=model.network()["depth"])
 
     @cached_property
     def identity(self) -> dict[str, str]:

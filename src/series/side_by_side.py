@@ -46,7 +46,7 @@ def carry_out_all(runs: Sequence[Run], *, jobs: int, parent: str | None = None) 
 def _in_a_process(run: Run, jobs: int, parent: str | None, running: list[subprocess.Popen]) -> None:
     """What it says is in a file beside its state until it has ended well."""
     log = paths.STATE / "ablation" / f"{run.key}.log"
-    only = ["--only", run.recipe, run.name, str(run.seed), *(["--parent", parent] if parent else [])]
+    only = ["--only", run.recipe, run.name, str(run.seed), run.key, *(["--parent", parent] if parent else [])]
     threads = max(1, (os.cpu_count() or 1) // jobs)
     child = children.start("src.ablation", [*sys.argv[1:], *only], log=log, threads=threads)
     running.append(child)

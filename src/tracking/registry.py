@@ -58,7 +58,7 @@ def file(client: MlflowClient, version: ModelVersion, name: str) -> Path:
     repository = get_artifact_repository(version.source, tracking_uri=client.tracking_uri)
     if name not in {Path(each.path).name for each in repository.list_artifacts("artifacts")}:
         raise UserError(f"models:/{version.name}/{version.version} has no {name}: it is no model of this pipeline")
-    return Path(repository.download_artifacts(f"artifacts/{name}"))
+    return store.fetched(repository, f"artifacts/{name}")
 
 
 def with_content(client: MlflowClient, name: str, content: str) -> ModelVersion | None:

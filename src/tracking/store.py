@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import logging
 import os
 import re
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -139,14 +141,22 @@ def checkpoint(run: str, epoch: int | None = None) -> Path:
             there = f"there is {', '.join(map(str, epochs))}" if epochs else "it has none; see runtime.checkpoints"
             which = f"epoch {epoch} of run {run}" if epoch is not None else f"run {run}"
             raise UserError(f"{where} has no checkpoint of {which}: {there}")
-        return Path(client.download_artifacts(found.info.run_id, f"{FOLDER}/{name}"))
+        return fetched(artifacts(client, found), f"{FOLDER}/{name}")
     except (mlflow.MlflowException, requests.RequestException, OSError) as error:
         raise UserError(f"{where} has no checkpoint of run {run} to give: {error}") from None
 
 
-def tags(run: str) -> dict[str, str]:
-    """A run's. Raises `UserError` if there is no such run."""
-    return _run(*configured(), run).data.tags
+def fetched(repository: ArtifactRepository, path: str) -> Path:
+    """An artifact where it lies, or if the store is elsewhere a copy, which goes when this process ends."""
+    from mlflow.store.artifact.local_artifact_repo import LocalArtifactRepository
+
+    if isinstance(repository, LocalArtifactRepository):
+        return Path(repository.download_artifacts(path))
+    return Path(repository.download_artifacts(path, _copies.enter_context(tempfile.TemporaryDirectory())))
+
+
+_copies = contextlib.ExitStack()
+atexit.register(_copies.close)
 
 
 def _run(client: MlflowClient, experiment: str, run: str) -> Run:
@@ -181,7 +191,7 @@ def artifact(run: str, path: str) -> Path | None:
         if found is None:
             raise UserError(f"MLflow has no run {run}")
         there = {each.path for each in client.list_artifacts(found.info.run_id, str(Path(path).parent))}
-        return Path(client.download_artifacts(found.info.run_id, path)) if path in there else None
+        return fetched(artifacts(client, found), path) if path in there else None
     except (mlflow.MlflowException, requests.RequestException, OSError) as error:
         raise UserError(f"MLflow does not give {path} of run {run}: {error}") from None
 

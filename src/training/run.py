@@ -95,11 +95,11 @@ def train_network(
 
     `state`, `recorder` and `watch`, who is told of the training's epochs after `recorder`, are the first process's.
     """
-    model = params.model.network()
+    model, extract = params.model.network(), params.extract.of_frames()
+    data = manifest.fingerprint([train, val], extract=extract)
 
     def checkpoint(weights: dict[str, Tensor], epoch: int) -> Checkpoint:
-        extract = params.extract.of_frames()
-        return Checkpoint(weights, model, extract, params.train.precision, classes, epoch, recorder.run_id)
+        return Checkpoint(weights, model, extract, params.train.precision, classes, epoch, recorder.run_id, data)
 
     class Told(Observer):
         def step(self, number: int, values: Mapping[str, float]) -> None:

@@ -30,9 +30,10 @@ class ClipStream(Sampler):
     def __init__(self, draws: int, *, batch: int, seed: int, parts: int = 1, mine: range = range(1)):
         self.draws, self.batch, self.seed, self.mine = draws, min(batch, draws), seed, mine
         if self.batch < 2 * parts:
+            more = "raise train.batch" if batch <= draws else f"an epoch has {draws} clips: raise train.windows"
             raise UserError(
                 f"a batch of {self.batch} clips cannot be cut into {parts} parts of at least two (runtime.processes × "
-                "train.accumulate): raise train.batch, or lower the others"
+                f"train.accumulate): {more}, or lower the others"
             )
         pairs = self.batch // 2
         self.cuts = [2 * (pairs * part // parts) for part in range(parts)] + [self.batch]

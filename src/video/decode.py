@@ -62,7 +62,8 @@ def read_frames(
 ) -> Iterator[np.ndarray]:
     """Yield the frame on screen at 0, 1/fps, 2/fps … seconds as `(H, W, 3)` uint8 RGB.
 
-    The shorter side is scaled to `short_side` pixels, the aspect ratio kept, the display rotation applied.
+    The shorter side is scaled to `short_side` pixels, the aspect ratio of what a player shows kept, also where pixels
+    are not square, and the display rotation applied.
     Decoding is single-threaded: the caller runs one process for each core. `source` is filled in on the way, and
     `decoded` called with each frame before it is scaled, also with those that are on screen at none of these moments.
     Raises `UnreadableVideoError` if the file is empty, no video, damaged, or of a codec that is not known here.
@@ -76,7 +77,7 @@ def read_frames(
         source.header_frames = stream.frames
         frames = container.decode(stream)
         frames = _telling(frames, decoded) if decoded else frames
-        yield from _at_constant_rate(frames, fps=fps, short_side=short_side, source=source)
+        yield from _at_constant_rate(frames, stream, fps=fps, short_side=short_side, source=source)
 
 
 def _telling(frames: Iterator[av.VideoFrame], decoded: Callable[[av.VideoFrame], None]) -> Iterator[av.VideoFrame]:
@@ -134,7 +135,8 @@ def read_camera(camera: str, *, short_side: int, fps: float) -> Iterator[np.ndar
                 raise UserError(f"--camera {camera}: no video in it")
             stream = container.streams.video[0]
             stream.codec_context.thread_count = 1
-            yield from _at_constant_rate(container.decode(stream), fps=fps, short_side=short_side, source=Source())
+            frames = container.decode(stream)
+            yield from _at_constant_rate(frames, stream, fps=fps, short_side=short_side, source=Source())
     except av.FFmpegError as error:
         there = sorted(map(str, Path("/dev").glob("video*"))) if numbered else []
         hint = f"; there is {', '.join(there) or 'no /dev/video*'}" if numbered and form == "v4l2" else ""
@@ -149,7 +151,7 @@ def _camera(number: int) -> tuple[str, str]:
 
 
 def _at_constant_rate(
-    decoded: Iterator[av.VideoFrame], *, fps: float, short_side: int, source: Source
+    decoded: Iterator[av.VideoFrame], stream: VideoStream, *, fps: float, short_side: int, source: Source
 ) -> Iterator[np.ndarray]:
     shown, shown_at, duration, ticks = None, 0.0, 0.0, 0
     origin = None
@@ -162,8 +164,12 @@ def _at_constant_rate(
         at = shown_at + duration if moment is None else moment - origin
         if shown is None:
             source.width, source.height = frame.width, frame.height
-            if max(frame.width, frame.height) * short_side > min(frame.width, frame.height) * LONGEST_SIDE:
-                raise UnreadableVideoError(f"its picture of {frame.width}×{frame.height} pixels is too narrow")
+            pixel = float(stream.sample_aspect_ratio or 1)  # only now: some codecs say it in their frames alone
+            width, height = frame.width * pixel, frame.height
+            scale = short_side / min(width, height)
+            if max(width, height) * scale > LONGEST_SIDE:
+                raise UnreadableVideoError(f"its picture of {width:.0f}×{height} pixels is too narrow")
+            size = round(width * scale), round(height * scale)
         else:
             if (frame.width, frame.height) != (shown.width, shown.height):
                 raise UnreadableVideoError(f"its picture changes size after {shown_at:.1f} s")
@@ -173,7 +179,7 @@ def _at_constant_rate(
             duration = at - shown_at
             image = None
             while ticks / fps < at - 1e-6:
-                image = _upright(shown, scaler, short_side=short_side) if image is None else image
+                image = _upright(shown, scaler, size) if image is None else image
                 yield image
                 ticks += 1
         shown, shown_at = frame, at
@@ -182,21 +188,22 @@ def _at_constant_rate(
         raise UnreadableVideoError("no frame in it could be decoded")
     # The last frame stays on screen as long as the one before it did.
     source.seconds = shown_at + (duration or 1 / fps)
-    last = _upright(shown, scaler, short_side=short_side)
+    last = _upright(shown, scaler, size)
     while ticks == 0 or ticks / fps < shown_at + duration - 1e-6:
         yield last
         ticks += 1
 
 
-def _upright(frame: av.VideoFrame, scaler: VideoReformatter, *, short_side: int) -> np.ndarray:
-    scale = short_side / min(frame.width, frame.height)
+def _upright(frame: av.VideoFrame, scaler: VideoReformatter, size: tuple[int, int]) -> np.ndarray:
+    """As `(H, W, 3)`; `size` is the width and height that it is scaled to before it is turned."""
+    width, height = size
     hd = frame.colorspace == Colorspace.ITU709 or (frame.colorspace == 2 and frame.height >= 720)
     rgb = scaler.reformat(
         frame,
-        width=round(frame.width * scale),
-        height=round(frame.height * scale),
+        width=width,
+        height=height,
         format="rgb24",
         src_colorspace=Colorspace.ITU709 if hd else Colorspace.ITU601,
-        interpolation=Interpolation.AREA if scale < 1 else Interpolation.BICUBIC,
+        interpolation=Interpolation.AREA if height < frame.height else Interpolation.BICUBIC,
     ).to_ndarray()
     return np.rot90(rgb, k=round(frame.rotation / 90) % 4) if frame.rotation else rgb

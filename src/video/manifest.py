@@ -59,7 +59,7 @@ def extracted(rows: Sequence[dict[str, str]], *, frames: Path, classes: Sequence
         if name not in manifest:
             raise UserError(f"{source}: {name} is not in data/frames; run `dvc repro extract_frames`")
         if row["label"] not in labels:
-            raise UserError(f"{source}: {name}: class {row['label']} is not in classes.txt")
+            raise UserError(f"{source}: {name}: class {row['label']} is not in classes.txt, or not one of the model's")
         entry = manifest[name]
         if not entry["refused"]:
             file = frames / frame_file(name)

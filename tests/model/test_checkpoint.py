@@ -61,7 +61,7 @@ def test_a_saved_network_answers_as_before(tmp_path):
 def test_the_file_holds_nothing_that_runs(tmp_path):
     checkpoint().save(tmp_path / "model.pt")
     content = torch.load(tmp_path / "model.pt", weights_only=True)
-    assert sorted(content) == ["classes", "epoch", "extract", "model", "precision", "run_id", "weights"]
+    assert sorted(content) == ["classes", "data", "epoch", "extract", "model", "precision", "run_id", "weights"]
 
 
 def test_a_missing_file_says_how_to_make_one(tmp_path):

@@ -100,7 +100,7 @@ def test_a_class_that_is_lost_on_a_side_is_a_problem():
 
 def test_few_groups_are_named_for_classes_and_for_sides():
     few = [clip("Jump", group, n, side=("train", "val", "test")[group]) for group in range(3) for n in range(3)]
-    assert only([*ordinary(), *few]) == Finding("1 class with fewer than 4 groups", ["Jump (3 groups)"])
+    assert only([*ordinary(), *few]) == Finding("1 class with 4 groups or fewer", ["Jump (3 groups)"])
     lone = [each for each in ordinary() if each.side != "val"] + [
         clip(label, 99, side="val") for label in ("Run", "Walk")
     ]

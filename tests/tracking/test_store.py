@@ -42,6 +42,9 @@ def kept(checkout: Checkout, run: str) -> list[str]:
 
 def test_a_checkpoint_is_found_by_either_name_of_the_run(trained):
     checkout, spool = trained
+    copies = checkout.path / "copies"
+    copies.mkdir()
+    checkout = Checkout(checkout.path, checkout.env | {"TMPDIR": str(copies)})
     (run,) = runs(checkout)
     assert kept(checkout, run.info.run_id) == [f"checkpoints/epoch-000{epoch}.pt" for epoch in (2, 4, 5)]
     where = f"MLflow at {checkout.env['MLFLOW_TRACKING_URI']} has no checkpoint of"
@@ -51,6 +54,7 @@ def test_a_checkpoint_is_found_by_either_name_of_the_run(trained):
         f"{where} epoch 3 of run {spool}: there is 2, 4, 5",
         f"{where} run 0123: there is no such run",
     ]
+    assert list(copies.iterdir()) == []  # who asked has ended
     away = Checkout(checkout.path, checkout.env | {"MLFLOW_TRACKING_URI": "http://127.0.0.1:9"})
     done = away.run("python", "-c", "from src.tracking import store; store.checkpoint('0123')", check=False)
     assert "UserError: MLflow at http://127.0.0.1:9 does not answer" in done.stderr

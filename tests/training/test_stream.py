@@ -88,6 +88,9 @@ def test_parts_make_up_the_batch(batch: int, processes: int, accumulate: int):
         assert max(map(len, found)) - min(map(len, found)) <= 3
 
 
-def test_a_batch_that_is_too_small_to_be_cut_is_refused():
-    with pytest.raises(UserError, match=r"a batch of 5 clips cannot be cut into 3 parts .* raise train\.batch"):
-        ClipStream(5, batch=16, seed=0, parts=3)
+@pytest.mark.parametrize(
+    ("draws", "batch", "way"), [(16, 5, r"raise train\.batch"), (5, 16, r"an epoch has 5 clips: raise train\.windows")]
+)
+def test_a_batch_that_is_too_small_to_be_cut_is_refused(draws, batch, way):
+    with pytest.raises(UserError, match=f"a batch of 5 clips cannot be cut into 3 parts .*: {way}, or lower"):
+        ClipStream(draws, batch=batch, seed=0, parts=3)

@@ -34,14 +34,19 @@ def write(
     options: dict[str, str] | None = None,
     container: dict[str, str] | None = None,
     metadata: dict[str, str] | None = None,
+    pixel: str = "1",
 ) -> Path:
-    """Encode RGB frames, `rate` a second or at `times` in milliseconds; the suffix of `path` decides the container."""
+    """Encode RGB frames, `rate` a second or at `times` in milliseconds; the suffix of `path` decides the container.
+
+    A pixel is `pixel` times as wide as high.
+    """
     height, width, _ = frames[0].shape
     path.parent.mkdir(parents=True, exist_ok=True)
     with av.open(path, "w", container_options=container or {}) as output:
         output.metadata.update(metadata or {})
         stream = output.add_stream(codec, rate=rate, width=width, height=height, pix_fmt=pixels, options=options or {})
         stream.codec_context.thread_count = 1
+        stream.codec_context.sample_aspect_ratio = Fraction(pixel)
         if times is not None:
             stream.codec_context.time_base = Fraction(1, 1000)
         for number, image in enumerate(frames):

@@ -125,6 +125,16 @@ def test_the_short_side_is_scaled_and_the_aspect_kept(tmp_path, width, height, s
     assert clips.numbers([frame]) == [4]
 
 
+@pytest.mark.parametrize("name", ["a.mp4", "a.mkv"])
+@pytest.mark.parametrize(("pixel", "expected"), [("4/3", (24, 43)), ("1/2", (36, 24)), ("1", (24, 32))])
+def test_pixels_that_are_not_square_are_shown_as_a_player_shows_them(tmp_path, name, pixel, expected):
+    """HDV and DVD store pictures so; of the container and of the codec, whoever says it is believed."""
+    path = clips.write(tmp_path / name, clips.numbered(5, width=64, height=48)[4:], pixel=pixel)
+    frame = one(path, short_side=24)
+    assert frame.shape == (*expected, 3)
+    assert clips.numbers([frame]) == [4]
+
+
 @pytest.mark.parametrize("codec", ["libvpx", "libvpx-vp9"])
 def test_odd_sizes_are_read(tmp_path, codec):
     path = clips.write(tmp_path / "a.webm", clips.numbered(6, width=65, height=49), codec=codec)

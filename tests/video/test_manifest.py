@@ -63,7 +63,7 @@ def test_a_refused_video_is_left_out_and_still_counts_as_listed(frames):
     ("names", "label", "message"),
     [
         (["Run/new.mp4"], None, "test.csv: Run/new.mp4 is not in data/frames; run `dvc repro extract_frames`"),
-        (["Run/a.mp4"], "Jump", "test.csv: Run/a.mp4: class Jump is not in classes.txt"),
+        (["Run/a.mp4"], "Jump", "test.csv: Run/a.mp4: class Jump is not in classes.txt, or not one of the model's"),
         (["Walk/broken.mp4"], None, "test.csv: class Walk has lost all its videos; see data/frames/manifest.csv"),
     ],
 )
