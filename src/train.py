@@ -10,7 +10,22 @@ the one of the epoch that did best on validation, or with train.keep: last the l
 
 from __future__ import annotations
 
-from src import command, paths, tables
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from src import command, files, paths, tables
+
+
+def _say_what_is_left(states: Sequence[Path]) -> None:
+    size = sum(map(files.size, states)) / 1e9
+    names = " ".join(os.path.relpath(each) for each in states)
+    print(
+        f"note: of trainings that were interrupted, with other settings, data or code, {size:.2g} GB are kept to go on "
+        f"from; if none is to: rm -r {names}",
+        file=sys.stderr,
+    )
 
 
 def main() -> None:
@@ -18,7 +33,7 @@ def main() -> None:
     from src import pretrained
     from src.tracking.recorder import recording
     from src.training import distributed, run
-    from src.training.state import locked
+    from src.training.state import abandoned, locked
     from src.video import labels, manifest
 
     classes = labels.class_names(paths.SPLITS)
@@ -39,6 +54,8 @@ def main() -> None:
             run.train_network(params, train, val, state=None, recorder=None, **what)
             return
         with locked(paths.STATE / "train" / identity["state"]) as state:
+            if old := abandoned(state.folder):
+                _say_what_is_left(old)
             tags = {"dataset": params.dataset.name} | identity
             checkpoints = params.runtime.checkpoints
             with recording(spool=state.spool, settings=settings, tags=tags, checkpoints=checkpoints) as recorder:

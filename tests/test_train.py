@@ -70,6 +70,8 @@ def test_a_power_cut_leaves_no_run_running_for_ever(checkout: Checkout):
     assert [run.info.status for run in runs(checkout)] == ["RUNNING"]
     other = checkout.run(*LONG, "--set", "train.lr=0.001")
     assert "resuming" not in other.stdout
+    (left,) = checkout.path.glob(".state/train/*/")
+    assert f"GB are kept to go on from; if none is to: rm -r {left.relative_to(checkout.path)}\n" in other.stderr
     wait_for(lambda: [run.info.status for run in runs(checkout)] == ["KILLED", "FINISHED"])
 
 

@@ -80,6 +80,20 @@ class TrainingState:
         shutil.rmtree(self.folder)
 
 
+def abandoned(folder: Path) -> list[Path]:
+    """Beside `folder`, those of trainings that were interrupted and that no process goes on with."""
+    return [each for each in sorted(folder.parent.glob("*/")) if each != folder and _free(each.with_suffix(".lock"))]
+
+
+def _free(lock: Path) -> bool:
+    with lock.open("a") as file:
+        try:
+            fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return False
+    return True
+
+
 @contextmanager
 def locked(folder: Path) -> Iterator[TrainingState]:
     """Own `folder` for as long as the context lasts; the system frees it however this process ends.

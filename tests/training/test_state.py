@@ -15,7 +15,7 @@ import torch
 
 from src.command import UserError
 from src.model.checkpoint import save
-from src.training.state import TrainingState, fingerprint, locked
+from src.training.state import TrainingState, abandoned, fingerprint, locked
 
 ROOT = Path(__file__).parents[2]
 
@@ -56,15 +56,18 @@ def test_a_fingerprint_is_the_name_of_a_folder():
     assert fingerprint({"a": 1}) == "f9d86028c6e0d64e"
 
 
-def test_a_second_process_is_refused_until_the_first_is_gone(tmp_path):
+def test_a_second_process_is_refused_until_the_first_is_gone_and_what_that_left_is_known(tmp_path):
     folder = tmp_path / "state"
     holder = subprocess.Popen([sys.executable, "-c", HOLDER, str(folder)], cwd=ROOT, stdout=subprocess.PIPE, text=True)
     child = int(holder.stdout.readline())
     try:
         with pytest.raises(UserError, match=rf"process {holder.pid} is training .* stop it"), locked(folder):
             pass
-        holder.kill()
-        holder.wait()
+        with locked(tmp_path / "other") as other:
+            assert abandoned(other.folder) == []
+            holder.kill()
+            holder.wait()
+            assert abandoned(other.folder) == [folder]
         with locked(folder) as state:
             assert state.folder == folder
     finally:
