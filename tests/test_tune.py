@@ -215,7 +215,7 @@ def test_a_trial_that_needs_too_much_memory_fails_and_says_so_and_the_search_goe
 
 
 def test_a_frame_file_that_breaks_ends_its_trial_and_once_mended_the_search_goes_on(own: Checkout):
-    command = tune("--trials", "12", "--workers", "1", *FEW)
+    command = tune("--trials", "20", "--workers", "1", *FEW)
     frames = sorted((own.path / "data/frames").rglob("*.avi"))
     train = {row["video"] for row in tables.read(own.path / "data/splits/train.csv")}
     broken = next(file for file in frames if str(file.relative_to(own.path / "data/frames")) in train)
@@ -230,11 +230,11 @@ def test_a_frame_file_that_breaks_ends_its_trial_and_once_mended_the_search_goes
     assert f"{broken.relative_to(own.path)} cannot be read: remove it and run" in said
     broken.write_bytes(whole)
     with own.start(*command) as again:
-        read_until(again, "trial 11: ")
+        read_until(again, "trial 19: ")
         again.send_signal(signal.SIGINT)
         again.stdout.read()
     search, _ = studies(f"sqlite:///{own.path / 'optuna.db'}")
-    assert len(slots(search, range(12)).done) == 12
+    assert len(slots(search, range(20)).done) == 20
     assert Counter(trial.state.name for trial in search.trials)["FAIL"] == 3
 
 

@@ -79,8 +79,11 @@ class FoldedResidual(nn.Module):
 
 
 def _onednn_computes(clip: Tensor) -> bool:
-    """Whether oneDNN convolves it, on a CPU, in the precision of the moment."""
-    if clip.device.type != "cpu" or not torch.backends.mkldnn.is_available():
+    """Whether oneDNN convolves it, on a CPU, in the precision of the moment, and nobody asks for gradients.
+
+    Grad-CAM does.
+    """
+    if clip.device.type != "cpu" or torch.is_grad_enabled() or not torch.backends.mkldnn.is_available():
         return False
     dtype = cpu_dtype(clip)
     return dtype == torch.float32 or (dtype == torch.bfloat16 and torch.ops.mkldnn._is_mkldnn_bf16_supported())

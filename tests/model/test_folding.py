@@ -73,6 +73,14 @@ def test_a_network_in_training_is_folded_in_evaluation_mode():
     assert not any(module.training for module in found.modules())
 
 
+def test_gradients_are_the_same_too():
+    """What Grad-CAM goes by."""
+    network, clips = trained(depth=18), clip().requires_grad_()
+    expected, found = (torch.autograd.grad(each(clips)[0, 1], clips)[0] for each in (network, folded(network)))
+    assert expected.std() > 0
+    torch.testing.assert_close(found, expected, atol=1e-4 * expected.abs().max().item(), rtol=1e-3)
+
+
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 def test_clips_of_another_size_and_number_follow(dtype):
     """Weights that lie as the first clips wanted them serve the next."""
