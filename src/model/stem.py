@@ -6,6 +6,9 @@ leaves most of its width unused. So neighbouring pixels and frames become channe
 have it): 2 × 2 pixels of 2 frames are 24 of them, and the convolution is one of a quarter of the positions, whose
 kernel is the same numbers in another order with zeros between. Where few channels go out, more frames are computed at
 once, until they are 16: for four channels a third more to compute, on twice the width.
+
+In float32 it is the gradient of few channels' weights that takes long. It does not where the frames that the kernel
+looks at become channels, and the convolution is 2D.
 """
 
 from __future__ import annotations
@@ -20,7 +23,10 @@ SIZE = 7
 """Of the kernel, in pixels."""
 
 WIDTH = 16
-"""Channels that a CPU works on at a time."""
+"""Channels in bfloat16 that a CPU works on at a time."""
+
+FLOATS = 8
+"""Channels in float32, at least."""
 
 
 class StemConv(nn.Conv3d):
@@ -31,16 +37,17 @@ class StemConv(nn.Conv3d):
         super().__init__(3, outputs, (kernel, SIZE, SIZE), (1, 2, 2), padding, bias=False)
 
     def forward(self, clip: Tensor) -> Tensor:
-        if not in_cpu_bfloat16(clip):
-            return super().forward(clip)
-        frames = at_once = 2 if self.kernel_size[0] > 1 and clip.shape[2] % 2 == 0 else 1
-        while frames > 1 and at_once * self.out_channels < WIDTH and clip.shape[2] % (2 * at_once) == 0:
-            at_once *= 2
-        with torch.autocast("cpu", enabled=False):
-            return self._by_cells(clip, frames, at_once)
+        if in_cpu_bfloat16(clip):
+            with torch.autocast("cpu", enabled=False):
+                return self._by_cells(clip)
+        if clip.device.type == "cpu" and torch.is_grad_enabled() and self.kernel_size[0] > 1:
+            return self._by_frames(clip)
+        return super().forward(clip)
 
-    def _by_cells(self, clip: Tensor, frames: int, at_once: int) -> Tensor:
-        """The convolution in bfloat16, in cells of `frames` × 2 × 2, of which come `at_once` frames of outputs."""
+    def _by_cells(self, clip: Tensor) -> Tensor:
+        """The convolution in bfloat16, in cells of one or two frames × 2 × 2, of which come `at_once` of outputs."""
+        frames = 2 if self.kernel_size[0] > 1 and clip.shape[2] % 2 == 0 else 1
+        at_once = self._at_once(clip, frames, WIDTH) if frames > 1 else 1
         inputs, kernel = cells(clip, frames), cell_kernel(self.weight, frames, at_once).to(torch.bfloat16)
         stride = at_once // frames
         # Of few blocks oneDNN 3.12's matrix units make nonsense if the kernel sees more: zeros, but not to it.
@@ -49,10 +56,30 @@ class StemConv(nn.Conv3d):
         kernel = kernel[:, :, unseen : kernel.shape[2] - unseen]
         bias = None if self.bias is None else self.bias.repeat(at_once).to(torch.bfloat16)
         out = conv3d(inputs, kernel, bias, stride=(stride, 1, 1), padding=(beside - unseen, 0, 0))
-        out = out.permute(0, 2, 3, 4, 1)
-        if at_once > 1:  # chunks and a stack, whose gradient keeps channels last: a permutation's is turned over twice
-            out = torch.stack(out.chunk(at_once, dim=-1), dim=2).flatten(1, 2)
-        return out.permute(0, 4, 1, 2, 3)
+        return in_order(out, at_once)
+
+    def _by_frames(self, clip: Tensor) -> Tensor:
+        """The convolution as a 2D one, of each frame, or `at_once` of them, with its neighbours as channels."""
+        at_once = self._at_once(clip, 1, FLOATS)
+        inputs = with_neighbours(clip, self.kernel_size[0], at_once)
+        kernel = neighbours_kernel(self.weight, at_once).contiguous(memory_format=torch.channels_last)
+        bias = None if self.bias is None else self.bias.repeat(at_once)
+        out = F.conv2d(inputs.flatten(0, 1), kernel, bias, self.stride[1:], self.padding[1:])
+        return in_order(out.unflatten(0, inputs.shape[:2]).transpose(1, 2), at_once)
+
+    def _at_once(self, clip: Tensor, frames: int, width: int) -> int:
+        """Frames to compute at once for `width` channels to go out: `frames`, or twice that, or four times …"""
+        while frames * self.out_channels < width and clip.shape[2] % (2 * frames) == 0:
+            frames *= 2
+        return frames
+
+
+def in_order(out: Tensor, at_once: int) -> Tensor:
+    """`(B, at_once·O, T/at_once, H, W)` to `(B, O, T, H, W)`, channels last."""
+    out = out.permute(0, 2, 3, 4, 1)
+    if at_once > 1:  # chunks and a stack, whose gradient keeps channels last: a permutation's is turned over twice
+        out = torch.stack(out.chunk(at_once, dim=-1), dim=2).flatten(1, 2)
+    return out.permute(0, 4, 1, 2, 3)
 
 
 class StemPool(nn.MaxPool3d):
@@ -105,3 +132,20 @@ def cell_kernel(weight: Tensor, frames: int, at_once: int) -> Tensor:
         shifted.append(F.pad(weight, (1, 0, 1, 0, before, blocks * frames - kernel - before)))
     parts = torch.stack(shifted).reshape(at_once, outputs, channels, blocks, frames, 4, 2, 4, 2)
     return parts.permute(0, 1, 4, 6, 8, 2, 3, 5, 7).reshape(at_once * outputs, frames * 4 * channels, blocks, 4, 4)
+
+
+def with_neighbours(clip: Tensor, kernel: int, at_once: int) -> Tensor:
+    """`(B, C, T, H, W)` to `(B, T/at_once, frames·C, H, W)`, channels last.
+
+    `frames` are `at_once` and `kernel // 2` to either side of them.
+    """
+    beside = kernel // 2
+    padded = F.pad(clip.permute(0, 3, 4, 2, 1), (0, 0, beside, beside))
+    seen = padded.unfold(3, at_once + 2 * beside, at_once).permute(0, 3, 1, 2, 5, 4)
+    return seen.contiguous().flatten(4).permute(0, 1, 4, 2, 3)
+
+
+def neighbours_kernel(weight: Tensor, at_once: int) -> Tensor:
+    """The kernel `(O, C, K, 7, 7)` for clips with neighbours: `(at_once·O, frames·C, 7, 7)`."""
+    shifted = [F.pad(weight, (0, 0, 0, 0, frame, at_once - 1 - frame)) for frame in range(at_once)]
+    return torch.cat(shifted).transpose(1, 2).flatten(1, 2)

@@ -55,8 +55,7 @@ def summarise(model: dict[str, Any], *, classes: int, device: torch.device) -> l
         # out. A single clip may be too small for batch norm, which wants two values of each channel.
         def a_clip() -> list[Row]:
             two, three = (
-                _measure(build(model, classes=classes).train(), torch.empty(clips, 3, frames, crop, crop))
-                for clips in (2, 3)
+                _measure(build(model, classes=classes), torch.empty(clips, 3, frames, crop, crop)) for clips in (2, 3)
             )
             return [
                 replace(
@@ -68,9 +67,8 @@ def summarise(model: dict[str, Any], *, classes: int, device: torch.device) -> l
             ]
 
         rows = a_clip()
-        if not torch.is_autocast_enabled(device.type):
-            return rows
-        with torch.autocast(device.type, enabled=False):  # of the network, not of how a stem is computed in bfloat16
+        # Of the network, not of how a CPU computes its stems in bfloat16, or where it learns.
+        with torch.autocast(device.type, enabled=False), torch.no_grad():
             plain = a_clip()
     return [replace(row, multiply_adds=other.multiply_adds) for row, other in zip(rows, plain, strict=True)]
 
@@ -89,7 +87,7 @@ def table(rows: Sequence[Row]) -> str:
 
 
 def _measure(network: nn.Module, clips: Tensor) -> list[Row]:
-    """Train on a whole batch once; the rows are in the order in which the parts run."""
+    """Train on a whole batch once, channels last; the rows are in the order in which the parts run."""
     parts = {
         (stage, part): module
         for part, stages in network.named_children()
@@ -118,8 +116,12 @@ def _measure(network: nn.Module, clips: Tensor) -> list[Row]:
     for part, module in parts.items():
         module.register_forward_pre_hook(lambda *_, part=part: go_to(part))
         module.register_forward_hook(lambda _module, _inputs, output, part=part: leave(part, output))
+    channels_last = {"memory_format": torch.channels_last_3d}
+    for weight in network.parameters():
+        if weight.dim() == 5:  # one by one: Module.to would swap what FakeTensorMode has references to
+            weight.data = weight.data.to(**channels_last)
     with counter, saved_tensors_hooks(keep, lambda saved: saved):
-        logits = network(clips)
+        logits = network.train()(clips.contiguous(**channels_last))
     leave(HEAD, logits)
 
     parameters = {part: _count(parts[part]) for part in outputs if part != HEAD}

@@ -77,7 +77,8 @@ def test_the_stems_and_the_first_lateral_by_hand():
 
     Kept are what goes into the convolution, what goes into the norm, and what the ReLU makes of the norm's output in
     its place; in a stem the norm's output, the place, in 8 bytes, of each maximum, and what the ReLU makes of these,
-    which goes into the lateral.
+    which goes into the lateral. What goes into the fast stem's convolution is twice four frames and, as channels, two
+    more to either side of them.
     """
     found = rows(TINY_MODEL, classes=3)
     assert found["slow stem"] == Row(
@@ -94,7 +95,7 @@ def test_the_stems_and_the_first_lateral_by_hand():
         output=(2, 8, 8, 8),
         parameters=2 * 3 * 5 * 7 * 7 + 2 * 2,
         multiply_adds=(2 * 8 * 16 * 16) * (3 * 5 * 7 * 7),
-        activations=4 * (3 * 8 * 32 * 32 + 2 * 2 * 8 * 16 * 16) + (8 + 4) * (2 * 8 * 8 * 8),
+        activations=4 * (3 * 2 * (4 + 4) * 32 * 32 + 2 * 2 * 8 * 16 * 16) + (8 + 4) * (2 * 8 * 8 * 8),
     )
     assert found["fuse stem"] == Row(
         stage="stem",
@@ -114,10 +115,10 @@ def test_activations_are_what_a_training_step_keeps(bf16):
     with torch.autocast("cpu", torch.bfloat16, enabled=bf16):
         summarised = total(rows(TINY_MODEL, classes=3), "activations")
         for clips in (2, 3):
-            network = build(TINY_MODEL, classes=3).train()
+            network = build(TINY_MODEL, classes=3).train().to(memory_format=torch.channels_last_3d)
             storages = {}
             with saved_tensors_hooks(lambda saved, to=storages: to.update({saved.untyped_storage(): 0}), lambda _: _):
-                network(torch.rand(clips, 3, 8, 32, 32))
+                network(torch.rand(clips, 3, 8, 32, 32).to(memory_format=torch.channels_last_3d))
             kept.append(sum(storage.nbytes() for storage in storages))
     assert summarised == kept[1] - kept[0]
 
@@ -137,12 +138,12 @@ def test_every_variant_is_counted_whole(settings, parts):
     assert total(found, "parameters") == sum(parameter.numel() for parameter in network.parameters())
 
 
-def test_bfloat16_halves_less_than_everything():
-    """Positions of maxima stay 8 bytes long, and on a CPU pooling answers in float32."""
+def test_bfloat16_halves_them_more_or_less():
+    """Less, since positions of maxima stay 8 bytes long; and more, since float32 keeps a frame's neighbours with it."""
     model = TINY_MODEL | {"frames": 16, "crop": 128}  # in smaller maps the zeros around them, of conv.py, are a lot
     full = total(rows(model), "activations")
     with torch.autocast("cpu", torch.bfloat16):
-        assert 0.5 * full < total(rows(model), "activations") < 0.8 * full
+        assert 0.4 * full < total(rows(model), "activations") < 0.6 * full
 
 
 def test_a_network_too_large_for_any_machine_is_summarised():
