@@ -188,7 +188,10 @@ def test_the_command_names_its_files_after_the_checkpoint(checkpoint, tmp_path, 
     monkeypatch.setattr(sys, "argv", ["x", *options, "--set", "evaluate.views=5", "--set", "evaluate.crops=3"])
     monkeypatch.chdir(tmp_path)
     command.main()
-    assert capsys.readouterr().out.splitlines() == ["out/best.pt2: logits within 0 of the model's", "out/best.json"]
+    program, about = capsys.readouterr().out.splitlines()
+    said = re.fullmatch(r"out/best\.pt2: logits within (\S+) of the model's", program)
+    assert float(said[1]) < 1e-4  # 0 on some processors
+    assert about == "out/best.json"
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["best.json", "best.pt2"]
     description = json.loads((tmp_path / "out" / "best.json").read_text())
     assert list(description["files"]) == ["best.pt2"]
