@@ -23,9 +23,9 @@ def conv3d(
 ) -> Tensor:
     """torch.nn.functional.conv3d, for a CPU.
 
-    While a network learns: of a kernel that looks along space alone, and in bfloat16 of one that looks along time
-    alone, oneDNN 3.12 finds the gradients of a 2D convolution faster than those of the same 3D one. Of a kernel that
-    does neither and strides over pixels, in float32, those of a product of matrices with the other pixels are faster.
+    While a network learns: of a kernel of one frame, and in bfloat16 of one that looks along time alone, oneDNN 3.12
+    finds the gradients of a 2D convolution faster than those of the same 3D one. Where a kernel of one pixel strides,
+    in float32, those of a product of matrices with the pixels that it meets come faster still.
     """
     in_bfloat16, stride = cpu_dtype(clip) == torch.bfloat16, tuple(stride)
     if in_bfloat16:
