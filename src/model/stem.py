@@ -26,7 +26,7 @@ WIDTH = 16
 """Channels in bfloat16 that a CPU works on at a time."""
 
 FLOATS = 8
-"""Channels in float32, at least."""
+"""Channels in float32 that it works on at a time, without AVX-512."""
 
 
 class StemConv(nn.Conv3d):

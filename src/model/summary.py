@@ -67,7 +67,7 @@ def summarise(model: dict[str, Any], *, classes: int, device: torch.device) -> l
             ]
 
         rows = a_clip()
-        # Of the network, not of how a CPU computes its stems in bfloat16, or where it learns.
+        # What the network multiplies and adds, not what a CPU does in its place, in bfloat16 or while it learns.
         with torch.autocast(device.type, enabled=False), torch.no_grad():
             plain = a_clip()
     return [replace(row, multiply_adds=other.multiply_adds) for row, other in zip(rows, plain, strict=True)]
@@ -87,7 +87,7 @@ def table(rows: Sequence[Row]) -> str:
 
 
 def _measure(network: nn.Module, clips: Tensor) -> list[Row]:
-    """Train on a whole batch once, channels last; the rows are in the order in which the parts run."""
+    """One forward pass of training, channels last; the rows are in the order in which the parts run."""
     parts = {
         (stage, part): module
         for part, stages in network.named_children()

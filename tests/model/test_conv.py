@@ -63,10 +63,11 @@ def test_so_is_every_one_of_a_network_of_few_frames(frames):
     with torch.autocast("cpu", torch.bfloat16):
         logits = network(torch.randn(4, 3, frames, 32, 32).to(memory_format=torch.channels_last_3d))
     nn.functional.cross_entropy(logits.float(), torch.arange(4)).backward()
+    rounding = 0.02 if torch.ops.mkldnn._is_mkldnn_bf16_supported() else 0.05  # by torch itself it is coarser
     for name, (given, gradient) in seen.items():
         conv = convs[name]
         right = conv3d_weight(given, conv.weight.shape, gradient, conv.stride, conv.padding)
-        assert apart(conv.weight.grad, right) < 0.05, name  # what rounds most: a CPU that has no bfloat16
+        assert apart(conv.weight.grad, right) < rounding, name
     assert seen.keys() == convs.keys()
 
 
